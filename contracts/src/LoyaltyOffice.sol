@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IERC721} from "./interfaces/IERC721.sol";
+import {IERC4906} from "./interfaces/IERC4906.sol";
+import {ILoyaltyMembership} from "./interfaces/ILoyaltyMembership.sol";
+import {ILoyaltyStamps} from "./interfaces/ILoyaltyStamps.sol";
+import {MembershipBase} from "./MembershipBase.sol";
+import {CardCounters, CardCountersLib} from "./libraries/CardCounters.sol";
+import {CustomRevert} from "./libraries/CustomRevert.sol";
+import {DailyQuota} from "./libraries/DailyQuota.sol";
+import {MemberWord, MemberWords} from "./libraries/MemberWord.sol";
+import {Permanence} from "./libraries/Permanence.sol";
+import {Powers} from "./libraries/Powers.sol";
+import {ProgramTerms} from "./libraries/ProgramTerms.sol";
+import {Skip} from "./libraries/Skip.sol";
+import {TierNames} from "./libraries/TierNames.sol";
+
+/// @title The rarer acts of a membership contract
+/// @dev Code without a state of its own: LoyaltyMembership runs it on a program's storage. Called directly it finds itself
+/// owned by nobody and opened by nobody.
+contract LoyaltyOffice is MembershipBase {
+    using CustomRevert for bytes4;
+
+    // ----------------------------------------------------------------------------------------------------------- types
+
+    bytes32 private constant _VETO = keccak256("Veto(address holder,uint24 nonce,uint40 deadline)");
+    bytes32 private constant _MIGRATE =
+        keccak256("Migrate(address from,address to,uint64 serial,uint64 replaces,uint24 nonce,uint40 deadline)");
+
+    uint256 private constant _MOST_SEASONS = 8;
+
+    // --------------------------------------------------------------------------------------------------------- opening
+
+    constructor() {
+        _initializeOwner(address(1));
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function initialize(ILoyaltyMembership.Opening calldata opening) external {
+        // check
+        if (owner() != address(0)) ILoyaltyMembership.LoyaltyMembership_AlreadyInitialized.selector.revertWith();
+        if (msg.sender != ProgramTerms.factory()) ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector.revertWith(msg.sender);
+        if (opening.owner == address(0) || opening.stamps == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
+        // effect
+        _initializeOwner(opening.owner);
+        CardCounters counters;
+        _counters = counters.withCap(opening.cap).withLimit(Powers.MINT, opening.quotas.mint).withLimit(
+            Powers.CLAIM, opening.quotas.claim
+        );
+        _program = DailyQuota.withLimit(
+            uint256(uint160(opening.stamps)) | 1 << _SEASONS, _MANAGE_ROW, 0, opening.quotas.manage
+        );
+        emit ILoyaltyMembership.CapSet(opening.cap);
+        emit ILoyaltyMembership.QuotaSet(Powers.MINT, opening.quotas.mint);
+        emit ILoyaltyMembership.QuotaSet(Powers.CLAIM, opening.quotas.claim);
+        emit ILoyaltyMembership.QuotaSet(Powers.MANAGE, opening.quotas.manage);
+        emit ILoyaltyMembership.SeasonLinked(0, opening.stamps);
+        _setTiers(opening.tiers);
+        for (uint256 i; i < opening.grants.length; ++i) {
+            ILoyaltyMembership.Grant calldata grant = opening.grants[i];
+            if (grant.account == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
+            if (grant.roles & ~Powers.ALL_ROLES != 0) ILoyaltyMembership.LoyaltyMembership_DirtyBits.selector.revertWith(grant.roles);
+            _grantRoles(grant.account, grant.roles);
+        }
+        if (bytes(opening.baseURI).length != 0) _setBaseURI(opening.baseURI);
+        if (bytes(opening.contractURI).length != 0) _setContractURI(opening.contractURI);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function linkSeason(address stamps) external returns (uint256 season) {
+        if (msg.sender != ProgramTerms.factory()) ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector.revertWith(msg.sender);
+        season = _seasonCount();
+        if (season == _MOST_SEASONS) ILoyaltyMembership.LoyaltyMembership_TooManySeasons.selector.revertWith(_MOST_SEASONS);
+        _laterSeasons[season] = stamps;
+        _program += 1 << _SEASONS;
+        emit ILoyaltyMembership.SeasonLinked(season, stamps);
+    }
+
+    // ------------------------------------------------------------------------------------------------- MINTER, MANAGER
+
+    /// @dev See ILoyaltyMembership.
+    function readmit(address to, uint8 tier, uint40 expiresAt_) external {
+        // check
+        _onlyRoles(Powers.MINTER | Powers.MANAGER);
+        CardCounters counters = _notPaused();
+        _checkCard(counters, to, tier, expiresAt_);
+        MemberWord word = _members[to];
+        if (!word.has(MemberWords.LEFT | MemberWords.REVOKED)) {
+            uint256 code = word.refusal();
+            ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(to, code == Skip.NONE ? Skip.NOT_HELD : code);
+        }
+        // effect
+        emit ILoyaltyMembership.Readmitted(uint160(to), msg.sender);
+        _issue(
+            to,
+            word.withCard(block.timestamp, expiresAt_, tier, word.serial()).withoutFlags(
+                MemberWords.LEFT | MemberWords.REVOKED
+            )
+        );
+        _count(counters, Powers.MINT, 1, 0);
+    }
+
+    // -------------------------------------------------------------------------------------------------------- vouchers
+
+    /// @dev See ILoyaltyMembership.
+    function voidVoucher(address to) external {
+        _onlyOwnerOr(Powers.MANAGER | Powers.GUARDIAN);
+        if (to == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
+        MemberWord word = _members[to];
+        uint256 code = word.refusal();
+        if (code != Skip.NONE) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(to, code);
+        if (word.has(MemberWords.VOIDED)) return;
+        _members[to] = word.withFlag(MemberWords.VOIDED);
+        emit ILoyaltyMembership.VoucherVoided(to);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function voidBearer(uint256 word, uint256 mask) external {
+        _onlyOwnerOr(Powers.MANAGER | Powers.GUARDIAN);
+        _bearers[word] |= mask;
+        emit ILoyaltyMembership.BearerVoided(word, mask);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function raiseVoucherEpoch() external {
+        _onlyOwnerOr(Powers.GUARDIAN);
+        CardCounters counters = _counters.withNextEpoch();
+        _counters = counters;
+        emit ILoyaltyMembership.VoucherEpochRaised(counters.epoch());
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- holder
+
+    /// @dev See ILoyaltyMembership.
+    function migrate(ILoyaltyMembership.Move calldata move, bytes calldata fromSignature, bytes calldata toSignature) external {
+        // check
+        if (block.timestamp > move.deadline) ILoyaltyMembership.LoyaltyMembership_Expired.selector.revertWith(move.deadline);
+        _checkMove(move);
+        bytes32 digest = _hashTypedData(
+            keccak256(
+                abi.encode(_MIGRATE, move.from, move.to, move.serial, move.replaces, move.nonce, move.deadline)
+            )
+        );
+        _checkConsent(move.from, digest, fromSignature);
+        _checkConsent(move.to, digest, toSignature);
+        // effect and interaction
+        _move(move.from, move.to);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function vetoRecovery(address holder, uint40 deadline, bytes calldata signature) external {
+        // check
+        Proposal storage proposal = _proposals[holder];
+        MemberWord word = _members[holder];
+        if (proposal.to == address(0) || proposal.nonce != word.nonce()) ILoyaltyMembership.LoyaltyMembership_NoRecovery.selector.revertWith(holder);
+        bool byOwner = signature.length == 0 && msg.sender == owner();
+        if (!byOwner) {
+            _checkHolder(holder, deadline, keccak256(abi.encode(_VETO, holder, word.nonce(), deadline)), signature);
+        }
+        // effect
+        delete _proposals[holder];
+        _members[holder] = word.withNextNonce();
+        emit ILoyaltyMembership.RecoveryVetoed(holder, byOwner ? msg.sender : holder);
+    }
+
+    // ------------------------------------------------------------------------------------------------- GUARDIAN, owner
+
+    /// @dev See ILoyaltyMembership.
+    function proposeRecovery(address from, address to, string calldata reason) external {
+        // check
+        _onlyOwnerOr(Powers.GUARDIAN);
+        MemberWord word = _members[from];
+        ILoyaltyMembership.Move memory move = ILoyaltyMembership.Move({
+            from: from,
+            to: to,
+            serial: uint64(word.cardSerial()),
+            replaces: 0,
+            nonce: uint24(word.nonce()),
+            deadline: 0
+        });
+        _checkTarget(move);
+        if (!word.isHeld() && !_holdsStamps(from)) ILoyaltyMembership.LoyaltyMembership_NothingToMove.selector.revertWith(from);
+        Proposal storage pending = _proposals[from];
+        if (_stands(from, pending) && block.timestamp <= _endOf(pending)) {
+            ILoyaltyMembership.LoyaltyMembership_RecoveryPending.selector.revertWith(from);
+        }
+        // effect
+        uint256 readyAt = block.timestamp + ProgramTerms.recoveryDelay();
+        _proposals[from] = Proposal({
+            to: to,
+            serial: move.serial,
+            nonce: move.nonce,
+            proposer: msg.sender,
+            readyAt: uint40(readyAt),
+            pausedBefore: uint40(_pausedSeconds())
+        });
+        emit ILoyaltyMembership.RecoveryProposed(from, to, move.serial, readyAt, msg.sender, reason);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function executeRecovery(address from) external {
+        // check
+        _notPaused();
+        Proposal storage proposal = _proposals[from];
+        if (proposal.to == address(0)) ILoyaltyMembership.LoyaltyMembership_NoRecovery.selector.revertWith(from);
+        if (!_mayStillPropose(proposal)) ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector.revertWith(proposal.proposer);
+        if (block.timestamp < proposal.readyAt) ILoyaltyMembership.LoyaltyMembership_RecoveryNotReady.selector.revertWith(proposal.readyAt);
+        uint256 end = _endOf(proposal);
+        if (block.timestamp > end) ILoyaltyMembership.LoyaltyMembership_RecoveryEnded.selector.revertWith(end);
+        _checkMove(
+            ILoyaltyMembership.Move({
+                from: from,
+                to: proposal.to,
+                serial: proposal.serial,
+                replaces: 0,
+                nonce: proposal.nonce,
+                deadline: 0
+            })
+        );
+        // effect and interaction
+        address to = proposal.to;
+        delete _proposals[from];
+        _move(from, to);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function pause() external {
+        _onlyOwnerOr(Powers.GUARDIAN);
+        CardCounters counters = _notPaused();
+        _counters = counters.withFlag(CardCountersLib.PAUSED);
+        _pauses.since = uint40(block.timestamp);
+        emit ILoyaltyMembership.Paused(msg.sender);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function setQuota(uint256 kind, uint24 limit) external {
+        // check
+        _onlyOwnerOr(Powers.GUARDIAN);
+        if (kind > Powers.MANAGE) ILoyaltyMembership.LoyaltyMembership_QuotaKind.selector.revertWith(kind);
+        uint256 program = _program;
+        CardCounters counters = _counters;
+        uint256 current =
+            kind == Powers.MANAGE ? DailyQuota.limitOf(program, _MANAGE_ROW, 0) : counters.limitOf(kind);
+        if (limit > current && msg.sender != owner()) ILoyaltyMembership.LoyaltyMembership_QuotaOnlyLower.selector.revertWith(kind, current, limit);
+        // effect
+        if (kind == Powers.MANAGE) _program = DailyQuota.withLimit(program, _MANAGE_ROW, 0, limit);
+        else _counters = counters.withLimit(kind, limit);
+        emit ILoyaltyMembership.QuotaSet(kind, limit);
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- owner
+
+    /// @dev See ILoyaltyMembership.
+    function unpause() external {
+        _onlyOwner();
+        CardCounters counters = _counters;
+        if (!counters.has(CardCountersLib.PAUSED)) ILoyaltyMembership.LoyaltyMembership_NotPaused.selector.revertWith();
+        _counters = counters.withoutFlag(CardCountersLib.PAUSED);
+        _pauses = PauseClock({since: 0, total: uint40(_pausedSeconds())});
+        emit ILoyaltyMembership.Unpaused(msg.sender);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function setCap(uint32 cap_) external {
+        _onlyOwner();
+        CardCounters counters = _counters;
+        if (cap_ < counters.living()) ILoyaltyMembership.LoyaltyMembership_CapBelowSupply.selector.revertWith(cap_, counters.living());
+        _counters = counters.withCap(cap_);
+        emit ILoyaltyMembership.CapSet(cap_);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function setTiers(string[] calldata names) external {
+        _onlyOwner();
+        _setTiers(names);
+        emit IERC4906.BatchMetadataUpdate(0, type(uint256).max);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function setBaseURI(string calldata uri) external {
+        _onlyOwner();
+        _notFrozen();
+        _setBaseURI(uri);
+        emit IERC4906.BatchMetadataUpdate(0, type(uint256).max);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function setContractURI(string calldata uri) external {
+        _onlyOwner();
+        _notFrozen();
+        _setContractURI(uri);
+    }
+
+    /// @dev See ILoyaltyMembership.
+    function freezeMetadata() external {
+        _onlyOwner();
+        _notFrozen();
+        if (!Permanence.isPermanent(_baseURI)) revert ILoyaltyMembership.LoyaltyMembership_NotPermanent(_baseURI);
+        if (!Permanence.isPermanent(_contractURI)) revert ILoyaltyMembership.LoyaltyMembership_NotPermanent(_contractURI);
+        _counters = _counters.withFlag(CardCountersLib.FROZEN);
+        emit ILoyaltyMembership.MetadataFrozen();
+    }
+
+    // --------------------------------------------------------------------------------------------- internals: the move
+
+    /// @dev The rules of a move that its target decides, and those of its source that time does not heal.
+    function _checkTarget(ILoyaltyMembership.Move memory move) private view returns (MemberWord source) {
+        if (move.from == address(0) || move.to == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
+        if (move.from == move.to) ILoyaltyMembership.LoyaltyMembership_SameWallet.selector.revertWith(move.from);
+        source = _members[move.from];
+        MemberWord target = _members[move.to];
+        if (source.has(MemberWords.REVOKED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.from, Skip.REVOKED);
+        if (target.has(MemberWords.REVOKED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.to, Skip.REVOKED);
+        if (target.has(MemberWords.MOVED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.to, Skip.MOVED);
+        if (target.cardSerial() != move.replaces) {
+            ILoyaltyMembership.LoyaltyMembership_WrongSerial.selector.revertWith(move.to, move.replaces, target.cardSerial());
+        }
+        // Stamps alone don't replace a card.
+        if (!source.isHeld() && target.isHeld()) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.to, Skip.ALREADY_HELD);
+    }
+
+    function _checkMove(ILoyaltyMembership.Move memory move) private view {
+        MemberWord source = _checkTarget(move);
+        if (source.nonce() != move.nonce) {
+            ILoyaltyMembership.LoyaltyMembership_WrongNonce.selector.revertWith(move.from, move.nonce, source.nonce());
+        }
+        if (source.cardSerial() != move.serial) {
+            ILoyaltyMembership.LoyaltyMembership_WrongSerial.selector.revertWith(move.from, move.serial, source.cardSerial());
+        }
+        if (source.movedAt() != 0) {
+            uint256 until = source.movedAt() + ProgramTerms.moveCooldown();
+            if (block.timestamp < until) ILoyaltyMembership.LoyaltyMembership_CoolingDown.selector.revertWith(move.from, until);
+        }
+    }
+
+    /// @dev Moves what may move; `_checkMove` has been asked.
+    function _move(address from, address to) private {
+        MemberWord source = _members[from];
+        MemberWord target = _members[to];
+        // effect
+        _members[from] = source.withoutCard().withoutSerial().withoutFlags(MemberWords.LEFT).withFlag(
+            MemberWords.MOVED
+        ).withNextNonce();
+        bool replaced = target.isHeld();
+        target = target.withMovedAt(block.timestamp).withNextNonce();
+        emit ILoyaltyMembership.Migrated(from, to, source.cardSerial());
+        if (replaced) {
+            _counters = _counters.withOneLess();
+            emit IERC721.Transfer(to, address(0), uint160(to));
+        }
+        if (source.isHeld()) {
+            emit IERC721.Transfer(from, address(0), uint160(from));
+            // A target that had left is a member again. The number it once had ends here, for it gets the moved one.
+            _issue(
+                to,
+                target.withCard(source.joinedAt(), source.expiresAt(), source.tier(), source.serial()).withoutFlags(
+                    MemberWords.LEFT
+                )
+            );
+        } else {
+            // Stamps alone make no member: a target that had left stays so, or its old vouchers would live again.
+            _members[to] = target;
+        }
+        // interaction: with the stamp contracts of this program only, which call nobody.
+        uint256 touched;
+        uint256 count = _seasonCount();
+        for (uint256 i; i < count; ++i) {
+            // slither-disable-next-line calls-loop
+            (uint256 moved, uint256 dropped) = ILoyaltyStamps(_stampsOf(i)).moveAll(from, to);
+            touched |= moved | dropped;
+        }
+        if (!source.isHeld() && touched == 0) ILoyaltyMembership.LoyaltyMembership_NothingToMove.selector.revertWith(from);
+    }
+
+    function _holdsStamps(address wallet) private view returns (bool) {
+        uint256 count = _seasonCount();
+        for (uint256 i; i < count; ++i) {
+            // slither-disable-next-line calls-loop
+            (uint256 held,,) = ILoyaltyStamps(_stampsOf(i)).stampsOf(wallet);
+            if (held != 0) return true;
+        }
+        return false;
+    }
+
+    // ----------------------------------------------------------------------------------------- internals: the settings
+
+    function _setTiers(string[] calldata names) private {
+        // check
+        uint256 bad = TierNames.firstBad(names);
+        if (names.length == 0 || bad < names.length) ILoyaltyMembership.LoyaltyMembership_BadTierName.selector.revertWith(bad);
+        if (names.length > TierNames.MOST) ILoyaltyMembership.LoyaltyMembership_BadTierName.selector.revertWith(TierNames.MOST);
+        CardCounters counters = _counters;
+        if (names.length < counters.highestTier()) {
+            ILoyaltyMembership.LoyaltyMembership_BadTier.selector.revertWith(names.length, counters.highestTier());
+        }
+        string memory joined = TierNames.join(names);
+        // A drawn card shows its tier's name: freezing it freezes the name.
+        if (counters.has(CardCountersLib.FROZEN) && !TierNames.keeps(joined, _tierNames)) {
+            ILoyaltyMembership.LoyaltyMembership_MetadataFrozen.selector.revertWith();
+        }
+        // effect
+        _tierNames = joined;
+        _counters = counters.withHighestTier(names.length);
+        emit ILoyaltyMembership.TiersSet(names);
+    }
+
+    function _setBaseURI(string calldata uri) private {
+        _baseURI = uri;
+        emit ILoyaltyMembership.BaseURISet(uri);
+    }
+
+    function _setContractURI(string calldata uri) private {
+        _contractURI = uri;
+        emit ILoyaltyMembership.ContractURIUpdated();
+    }
+
+    function _onlyOwner() private view {
+        if (msg.sender != owner()) ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector.revertWith(msg.sender);
+    }
+
+    function _notFrozen() private view {
+        if (_counters.has(CardCountersLib.FROZEN)) ILoyaltyMembership.LoyaltyMembership_MetadataFrozen.selector.revertWith();
+    }
+}

@@ -1,0 +1,729 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {EIP712} from "solady/utils/EIP712.sol";
+import {LibBit} from "solady/utils/LibBit.sol";
+import {LibString} from "solady/utils/LibString.sol";
+
+import {IERC165} from "./interfaces/IERC165.sol";
+import {IERC721} from "./interfaces/IERC721.sol";
+import {IERC721Metadata} from "./interfaces/IERC721Metadata.sol";
+import {IERC4906} from "./interfaces/IERC4906.sol";
+import {IERC5192} from "./interfaces/IERC5192.sol";
+import {ILoyaltyRenderer} from "./interfaces/ILoyaltyRenderer.sol";
+import {ILoyaltyStamps} from "./interfaces/ILoyaltyStamps.sol";
+import {IProgram} from "./interfaces/IProgram.sol";
+import {Consent} from "./libraries/Consent.sol";
+import {CustomRevert} from "./libraries/CustomRevert.sol";
+import {DailyQuota} from "./libraries/DailyQuota.sol";
+import {MemberWords} from "./libraries/MemberWord.sol";
+import {Permanence} from "./libraries/Permanence.sol";
+import {Powers} from "./libraries/Powers.sol";
+import {ProgramTerms} from "./libraries/ProgramTerms.sol";
+import {Skip} from "./libraries/Skip.sol";
+import {StampTypeWord, StampTypeWords} from "./libraries/StampTypeWord.sol";
+import {StampWord, StampWords} from "./libraries/StampWord.sol";
+
+/// @title The stamps of one season of a loyalty program
+contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, EIP712 {
+    using CustomRevert for bytes4;
+
+    // ----------------------------------------------------------------------------------------------------------- types
+
+    /// @dev The answer of the membership about one account.
+    struct Standing {
+        uint256 roles;
+        bool isOwner;
+        bool isPaused;
+        uint256 epoch;
+    }
+
+    /// @dev A batch on its way. `info` is the word of `stampType`, of which `fresh` stamps were minted since it was read.
+    /// `standings` is empty until the membership had to be asked.
+    struct Batch {
+        IProgram program;
+        uint256 stampType;
+        StampTypeWord info;
+        uint256 fresh;
+        uint256 minted;
+        uint256[] standings;
+    }
+
+    bytes32 private constant _STAMP_VOUCHER =
+        keccak256("StampVoucher(address to,uint8 stampType,uint24 epoch,uint40 deadline)");
+    bytes32 private constant _BEARER_STAMP_VOUCHER =
+        keccak256("BearerStampVoucher(address claimKey,uint32 index,uint8 stampType,uint24 epoch,uint40 deadline)");
+    bytes32 private constant _CLAIM = keccak256("Claim(bytes32 voucher,address claimer)");
+    bytes32 private constant _REDEEM =
+        keccak256("Redeem(address holder,uint8 stampType,bytes32 orderRef,uint40 deadline)");
+    bytes32 private constant _BURN_STAMP = keccak256("BurnStamp(address holder,uint8 stampType,uint40 deadline)");
+
+    // Layout of `_counters`, from the lowest bit: quota row 168 (day, mint, claim, manage), flags 8.
+    uint256 private constant _QUOTAS = 0;
+    uint256 private constant _KINDS = 3;
+    uint256 private constant _OPENED = 1 << 168;
+    uint256 private constant _FROZEN = 1 << 169;
+
+    ILoyaltyRenderer private immutable _renderer;
+
+    // --------------------------------------------------------------------------------------------------------- storage
+
+    mapping(address wallet => StampWord) private _wallets;
+    mapping(uint256 stampType => StampTypeWord) private _types;
+    uint256 private _counters;
+    mapping(uint256 blockFirst => string) private _names;
+    mapping(uint256 tokenId => bytes32 orderRef) private _orders;
+    mapping(uint256 word => uint256 mask) private _bearers;
+    /// @dev Types that a revocation allowed the wallet again: only by a mint or a bearer voucher, for an addressed one may have
+    /// been used before.
+    mapping(address wallet => uint256 types) private _returns;
+    string private _baseURI;
+    string private _contractURI;
+
+    // --------------------------------------------------------------------------------------------------------- opening
+
+    /// @dev The code that clones point to can't be opened.
+    constructor(ILoyaltyRenderer renderer) {
+        _renderer = renderer;
+        _counters = _OPENED;
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function initialize(StampQuotas calldata quotas, TypeBlock[] calldata types, string calldata baseURI_) external {
+        if (_counters & _OPENED != 0) LoyaltyStamps_AlreadyInitialized.selector.revertWith();
+        uint256 counters = DailyQuota.withLimit(_OPENED, _QUOTAS, Powers.MINT, quotas.mint);
+        counters = DailyQuota.withLimit(counters, _QUOTAS, Powers.CLAIM, quotas.claim);
+        _counters = DailyQuota.withLimit(counters, _QUOTAS, Powers.MANAGE, quotas.manage);
+        emit QuotaSet(Powers.MINT, quotas.mint);
+        emit QuotaSet(Powers.CLAIM, quotas.claim);
+        emit QuotaSet(Powers.MANAGE, quotas.manage);
+        _defineTypes(types);
+        if (bytes(baseURI_).length != 0) _setBaseURI(baseURI_);
+    }
+
+    // ------------------------------------------------------------------------------------------------------------ reads
+
+    /// @inheritdoc ILoyaltyStamps
+    function membership() external view returns (address) {
+        return ProgramTerms.membership();
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function season() external view returns (uint256) {
+        return ProgramTerms.season();
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function owner() external view returns (address) {
+        return _program().owner();
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function stampsOf(address holder) external view returns (uint256 held, uint256 claimed, bool moved) {
+        StampWord word = _wallets[holder];
+        return (word.held(), word.claimed(), word.isMoved());
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function wordsOf(address[] calldata holders) external view returns (uint256[] memory words) {
+        words = new uint256[](holders.length);
+        for (uint256 i; i < holders.length; ++i) {
+            words[i] = StampWord.unwrap(_wallets[holders[i]]);
+        }
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function holdsAll(address holder, uint256 mask) external view returns (bool) {
+        return _wallets[holder].held() & mask == mask;
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function typeOf(uint256 stampType) external view returns (TypeInfo memory) {
+        StampTypeWord info = _known(stampType);
+        return TypeInfo({
+            cap: uint32(info.cap()),
+            minted: uint32(info.minted()),
+            opens: uint40(info.opens()),
+            closes: uint40(info.closes()),
+            flags: uint8(info.flags()),
+            minTier: uint8(info.minTier()),
+            blockFirst: uint8(info.blockFirst()),
+            blockSize: uint8(info.blockSize()),
+            name: _names[info.blockFirst()]
+        });
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function quotaOf(uint256 kind) external view returns (uint256 limit, uint256 used) {
+        if (kind > Powers.MANAGE) LoyaltyStamps_QuotaKind.selector.revertWith(kind);
+        uint256 counters = _counters;
+        return (
+            DailyQuota.limitOf(counters, _QUOTAS, kind),
+            DailyQuota.usedOf(counters, _QUOTAS, kind, DailyQuota.today())
+        );
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function redeemedFor(uint256 tokenId) external view returns (bytes32 orderRef) {
+        return _orders[tokenId];
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function bearerWord(uint256 word) external view returns (uint256 mask) {
+        return _bearers[word];
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function baseURI() external view returns (string memory) {
+        return _baseURI;
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function contractURI() external view returns (string memory) {
+        string memory uri = _contractURI;
+        if (bytes(uri).length != 0) return uri;
+        return _renderer.collection(name(), symbol());
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function metadataFrozen() external view returns (bool) {
+        return _counters & _FROZEN != 0;
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function digestOf(bytes32 structHash) external view returns (bytes32) {
+        return _hashTypedData(structHash);
+    }
+
+    /// @inheritdoc IERC721
+    function balanceOf(address holder) external view returns (uint256) {
+        if (holder == address(0)) LoyaltyStamps_ZeroAddress.selector.revertWith();
+        return LibBit.popCount(_wallets[holder].held());
+    }
+
+    /// @inheritdoc IERC721
+    function ownerOf(uint256 tokenId) external view returns (address) {
+        return _existing(tokenId);
+    }
+
+    /// @inheritdoc IERC721
+    function getApproved(uint256 tokenId) external view returns (address) {
+        _existing(tokenId);
+        return address(0);
+    }
+
+    /// @inheritdoc IERC721
+    function isApprovedForAll(address, address) external pure returns (bool) {
+        return false;
+    }
+
+    /// @inheritdoc IERC5192
+    function locked(uint256 tokenId) external view returns (bool) {
+        _existing(tokenId);
+        return true;
+    }
+
+    /// @notice The program's name followed by what this collection is.
+    function name() public view returns (string memory) {
+        uint256 number = ProgramTerms.season();
+        string memory own = string.concat(_program().name(), " stamps");
+        return number == 0 ? own : string.concat(own, " ", LibString.toString(number + 1));
+    }
+
+    /// @notice The program's symbol.
+    function symbol() public view returns (string memory) {
+        return _program().symbol();
+    }
+
+    /// @inheritdoc IERC721Metadata
+    function tokenURI(uint256 tokenId) external view returns (string memory) {
+        _existing(tokenId);
+        uint256 stampType = tokenId >> 160;
+        string memory base = _baseURI;
+        if (bytes(base).length != 0) return string.concat(base, LibString.toString(stampType));
+        StampTypeWord info = _types[stampType];
+        IProgram program = _program();
+        (,,, uint24 background, uint24 ink) = program.fixedTerms();
+        return _renderer.stamp(
+            ILoyaltyRenderer.Stamp({
+                program: program.name(),
+                label: _names[info.blockFirst()],
+                position: stampType - info.blockFirst() + 1,
+                size: info.blockSize(),
+                background: background,
+                ink: ink
+            })
+        );
+    }
+
+    /// @inheritdoc IERC165
+    function supportsInterface(bytes4 interfaceId) external pure returns (bool) {
+        return interfaceId == type(IERC165).interfaceId || interfaceId == 0x80ac58cd // ERC-721
+            || interfaceId == 0x5b5e139f // ERC-721 metadata
+            || interfaceId == 0x49064906 // ERC-4906
+            || interfaceId == type(IERC5192).interfaceId;
+    }
+
+    // ------------------------------------------------------------------------------------- what a soulbound token refuses
+
+    /// @inheritdoc IERC721
+    function transferFrom(address, address, uint256 tokenId) external pure {
+        LoyaltyStamps_Soulbound.selector.revertWith(tokenId);
+    }
+
+    /// @inheritdoc IERC721
+    function safeTransferFrom(address, address, uint256 tokenId) external pure {
+        LoyaltyStamps_Soulbound.selector.revertWith(tokenId);
+    }
+
+    /// @inheritdoc IERC721
+    function safeTransferFrom(address, address, uint256 tokenId, bytes calldata) external pure {
+        LoyaltyStamps_Soulbound.selector.revertWith(tokenId);
+    }
+
+    /// @inheritdoc IERC721
+    function approve(address, uint256 tokenId) external pure {
+        LoyaltyStamps_Soulbound.selector.revertWith(tokenId);
+    }
+
+    /// @inheritdoc IERC721
+    function setApprovalForAll(address, bool) external pure {
+        LoyaltyStamps_Soulbound.selector.revertWith(0);
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- MINTER
+
+    /// @inheritdoc ILoyaltyStamps
+    function mint(address to, uint8 stampType) external {
+        IProgram program = _program();
+        Standing memory caller = _standingOf(program, msg.sender);
+        if (caller.roles & Powers.MINTER == 0) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+        if (caller.isPaused) LoyaltyStamps_Paused.selector.revertWith();
+        _mintOne(program, Powers.MINT, to, stampType);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function mintBatch(uint256[] calldata items) external {
+        Batch memory batch;
+        batch.program = _program();
+        Standing memory caller = _standingOf(batch.program, msg.sender);
+        if (caller.roles & Powers.MINTER == 0) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+        if (caller.isPaused) LoyaltyStamps_Paused.selector.revertWith();
+        for (uint256 i; i < items.length; ++i) {
+            uint256 item = items[i];
+            if (item >> 160 != batch.stampType || i == 0) _turnTo(batch, item, items);
+            uint256 standing = batch.standings.length == 0 ? 0 : batch.standings[i];
+            uint256 code = _tryMint(batch.info, address(uint160(item)), item >> 160, standing);
+            if (code == Skip.NONE) ++batch.fresh;
+            else emit Skipped(item, code);
+        }
+        _settle(batch);
+        if (batch.minted != 0) _count(Powers.MINT, batch.minted);
+    }
+
+    // -------------------------------------------------------------------------------------------------------- vouchers
+
+    /// @inheritdoc ILoyaltyStamps
+    function claim(StampVoucher calldata voucher, address signer, bytes calldata signature) external {
+        bytes32 structHash = keccak256(
+            abi.encode(_STAMP_VOUCHER, voucher.to, voucher.stampType, voucher.epoch, voucher.deadline)
+        );
+        IProgram program = _program();
+        _checkVoucher(program, voucher.epoch, voucher.deadline, signer, structHash, signature);
+        if (_returns[voucher.to] >> voucher.stampType & 1 != 0) {
+            LoyaltyStamps_Refused.selector.revertWith(voucher.to, voucher.stampType, Skip.EVER_CLAIMED);
+        }
+        _mintOne(program, Powers.CLAIM, voucher.to, voucher.stampType);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function claimBearer(
+        BearerStampVoucher calldata voucher,
+        address signer,
+        bytes calldata signature,
+        bytes calldata keySignature,
+        address claimer,
+        bytes calldata consent
+    ) external {
+        // check
+        IProgram program = _program();
+        bytes32 structHash = _hashBearer(voucher);
+        _checkVoucher(program, voucher.epoch, voucher.deadline, signer, structHash, signature);
+        bytes32 digest = _hashTypedData(keccak256(abi.encode(_CLAIM, structHash, claimer)));
+        if (!Consent.signedBy(voucher.claimKey, digest, keySignature)) {
+            LoyaltyStamps_NoConsent.selector.revertWith(voucher.claimKey);
+        }
+        _checkConsent(claimer, digest, consent);
+        // effect
+        _spendBearer(voucher.index, claimer);
+        _mintOne(program, Powers.CLAIM, claimer, voucher.stampType);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function voidBearer(uint256 word, uint256 mask) external {
+        Standing memory caller = _standingOf(_program(), msg.sender);
+        if (!caller.isOwner && caller.roles & (Powers.MANAGER | Powers.GUARDIAN) == 0) {
+            LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+        }
+        _bearers[word] |= mask;
+        emit BearerVoided(word, mask);
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- holder
+
+    /// @inheritdoc ILoyaltyStamps
+    function redeem(address holder, uint8 stampType, bytes32 orderRef, uint40 deadline, bytes calldata signature)
+        external
+    {
+        // check
+        if (orderRef == 0) LoyaltyStamps_ZeroOrderRef.selector.revertWith();
+        StampTypeWord info = _known(stampType);
+        uint256 tokenId = _idOf(holder, stampType);
+        bytes32 before = _orders[tokenId];
+        if (before == orderRef) return;
+        if (before != 0) revert LoyaltyStamps_RedeemedOtherwise(tokenId, before);
+        _existing(tokenId);
+        if (!info.has(StampTypeWords.REDEEMABLE)) LoyaltyStamps_NotRedeemable.selector.revertWith(stampType);
+        _checkHolder(
+            holder, deadline, keccak256(abi.encode(_REDEEM, holder, stampType, orderRef, deadline)), signature
+        );
+        // effect
+        _orders[tokenId] = orderRef;
+        _burn(holder, stampType);
+        emit Redeemed(tokenId, orderRef);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function burn(address holder, uint8 stampType, uint40 deadline, bytes calldata signature) external {
+        _existing(_idOf(holder, stampType));
+        _checkHolder(holder, deadline, keccak256(abi.encode(_BURN_STAMP, holder, stampType, deadline)), signature);
+        _burn(holder, stampType);
+    }
+
+    // --------------------------------------------------------------------------------------------------------- MANAGER
+
+    /// @inheritdoc ILoyaltyStamps
+    function revokeStamp(address holder, uint8 stampType, bool mayReturn, string calldata reason) external {
+        // check
+        if (_standingOf(_program(), msg.sender).roles & Powers.MANAGER == 0) {
+            LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+        }
+        uint256 tokenId = _idOf(holder, stampType);
+        _existing(tokenId);
+        // effect
+        _count(Powers.MANAGE, 1);
+        _burn(holder, stampType);
+        if (mayReturn) {
+            _wallets[holder] = _wallets[holder].withoutClaim(stampType);
+            _returns[holder] |= 1 << stampType;
+        }
+        emit StampRevoked(tokenId, msg.sender, mayReturn, reason);
+    }
+
+    // ------------------------------------------------------------------------------------------------------ membership
+
+    /// @inheritdoc ILoyaltyStamps
+    function moveAll(address from, address to) external returns (uint256 moved, uint256 dropped) {
+        // check
+        if (msg.sender != ProgramTerms.membership()) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+        // effect
+        StampWord source = _wallets[from];
+        StampWord target;
+        (target, moved, dropped) = _wallets[to].takeIn(source);
+        _wallets[from] = source.movedAway();
+        _wallets[to] = target;
+        for (uint256 left = moved | dropped; left != 0; left &= left - 1) {
+            uint256 stampType = LibBit.ffs(left) + 1;
+            emit Transfer(from, address(0), _idOf(from, stampType));
+            if (moved >> (stampType - 1) & 1 != 0) {
+                emit Transfer(address(0), to, _idOf(to, stampType));
+                emit Locked(_idOf(to, stampType));
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------ GUARDIAN, owner
+
+    /// @inheritdoc ILoyaltyStamps
+    function setQuota(uint256 kind, uint24 limit) external {
+        // check
+        Standing memory caller = _standingOf(_program(), msg.sender);
+        if (!caller.isOwner && caller.roles & Powers.GUARDIAN == 0) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+        if (kind > Powers.MANAGE) LoyaltyStamps_QuotaKind.selector.revertWith(kind);
+        uint256 counters = _counters;
+        uint256 current = DailyQuota.limitOf(counters, _QUOTAS, kind);
+        if (limit > current && !caller.isOwner) LoyaltyStamps_QuotaOnlyLower.selector.revertWith(kind, current, limit);
+        // effect
+        _counters = DailyQuota.withLimit(counters, _QUOTAS, kind, limit);
+        emit QuotaSet(kind, limit);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function defineTypes(TypeBlock[] calldata types) external {
+        _onlyOwner();
+        _defineTypes(types);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function setType(uint8 stampType, uint32 cap, uint40 opens, uint40 closes, uint8 flags, uint8 minTier) external {
+        // check
+        _onlyOwner();
+        StampTypeWord info = _known(stampType);
+        uint256 set = _checkedFlags(opens, closes, flags, minTier);
+        if (cap < info.minted()) LoyaltyStamps_CapBelowMinted.selector.revertWith(stampType, cap, info.minted());
+        if (info.minted() != 0 && (set != info.flags() || minTier != info.minTier())) {
+            LoyaltyStamps_TermsFixed.selector.revertWith(stampType);
+        }
+        // effect
+        _types[stampType] = info.withTerms(cap, opens, closes, set, minTier);
+        emit TypeSet(stampType, cap, opens, closes, set, minTier);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function setBaseURI(string calldata uri) external {
+        _onlyOwner();
+        _notFrozen();
+        _setBaseURI(uri);
+        emit BatchMetadataUpdate(0, type(uint256).max);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function setContractURI(string calldata uri) external {
+        _onlyOwner();
+        _notFrozen();
+        _contractURI = uri;
+        emit ContractURIUpdated();
+    }
+
+    /// @inheritdoc ILoyaltyStamps
+    function freezeMetadata() external {
+        _onlyOwner();
+        _notFrozen();
+        if (!Permanence.isPermanent(_baseURI)) revert LoyaltyStamps_NotPermanent(_baseURI);
+        if (!Permanence.isPermanent(_contractURI)) revert LoyaltyStamps_NotPermanent(_contractURI);
+        _counters |= _FROZEN;
+        emit MetadataFrozen();
+    }
+
+    // ---------------------------------------------------------------------------------------------- internals: the mint
+
+    /// @dev Mint and claim of one stamp.
+    function _mintOne(IProgram program, uint256 kind, address to, uint256 stampType) private {
+        StampTypeWord info = _openType(stampType);
+        uint256 standing;
+        if (_mustAsk(info)) {
+            uint256[] memory wallets = new uint256[](1);
+            wallets[0] = uint160(to);
+            standing = program.standingsOf(wallets)[0];
+        }
+        uint256 code = _tryMint(info, to, stampType, standing);
+        if (code != Skip.NONE) LoyaltyStamps_Refused.selector.revertWith(to, stampType, code);
+        _store(stampType, info, 1);
+        _count(kind, 1);
+    }
+
+    /// @dev The one way a stamp comes to life, but for a move.
+    /// @param standing What the membership says of the wallet, if it had to be asked; else 0.
+    /// @return code NONE if the wallet got it, else why not. What no wallet could get reverts.
+    function _tryMint(StampTypeWord info, address to, uint256 stampType, uint256 standing)
+        private
+        returns (uint256 code)
+    {
+        if (to == address(0)) LoyaltyStamps_ZeroAddress.selector.revertWith();
+        StampWord word = _wallets[to];
+        code = word.refusal(stampType);
+        if (code != Skip.NONE) return code;
+        if (standing == MemberWords.MOVED_STANDING) return Skip.MOVED;
+        if (info.has(StampTypeWords.GATED)) {
+            if (standing == 0) return Skip.NOT_ACTIVE;
+            if (standing < info.minTier()) return Skip.BELOW_TIER;
+        }
+        _wallets[to] = word.withStamp(stampType);
+        uint256 tokenId = _idOf(to, stampType);
+        emit Transfer(address(0), to, tokenId);
+        emit Locked(tokenId);
+    }
+
+    /// @dev Ends the run of one type in a batch and begins that of the item's. The first type that must ask does so for the
+    /// whole batch; the question is a static call to our own program.
+    function _turnTo(Batch memory batch, uint256 item, uint256[] calldata items) private {
+        if (item >> 168 != 0) LoyaltyStamps_DirtyBits.selector.revertWith(item);
+        _settle(batch);
+        batch.stampType = item >> 160;
+        batch.info = _openType(batch.stampType);
+        if (batch.standings.length == 0 && _mustAsk(batch.info)) batch.standings = batch.program.standingsOf(items);
+    }
+
+    /// @dev A gated type asks for the wallets' cards. A later season asks for all, because wallets may have moved away before
+    /// it was opened, of which the first season was told by the move itself.
+    function _mustAsk(StampTypeWord info) private view returns (bool) {
+        return info.has(StampTypeWords.GATED) || ProgramTerms.season() != 0;
+    }
+
+    function _settle(Batch memory batch) private {
+        if (batch.fresh == 0) return;
+        _store(batch.stampType, batch.info, batch.fresh);
+        batch.minted += batch.fresh;
+        batch.fresh = 0;
+    }
+
+    /// @dev Counts stamps of a type, against its cap.
+    function _store(uint256 stampType, StampTypeWord info, uint256 fresh) private {
+        if (info.minted() + fresh > info.cap()) LoyaltyStamps_CapReached.selector.revertWith(stampType, info.cap());
+        _types[stampType] = info.withMore(fresh);
+    }
+
+    /// @dev Counts acts against the day's quota.
+    function _count(uint256 kind, uint256 acts) private {
+        (uint256 spent, bool fits) = DailyQuota.spend(_counters, _QUOTAS, _KINDS, kind, acts, DailyQuota.today());
+        if (!fits) LoyaltyStamps_QuotaExceeded.selector.revertWith(kind, DailyQuota.limitOf(spent, _QUOTAS, kind));
+        _counters = spent;
+    }
+
+    /// @dev Takes a stamp that is held; that it was claimed stays.
+    function _burn(address holder, uint256 stampType) private {
+        _wallets[holder] = _wallets[holder].withoutStamp(stampType);
+        emit Transfer(holder, address(0), _idOf(holder, stampType));
+    }
+
+    // --------------------------------------------------------------------------------------- internals: who and whether
+
+    function _program() private view returns (IProgram) {
+        return IProgram(ProgramTerms.membership());
+    }
+
+    function _standingOf(IProgram program, address account) private view returns (Standing memory standing) {
+        (standing.roles, standing.isOwner, standing.isPaused, standing.epoch) = program.powersOf(account);
+    }
+
+    function _onlyOwner() private view {
+        if (!_standingOf(_program(), msg.sender).isOwner) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+    }
+
+    function _notFrozen() private view {
+        if (_counters & _FROZEN != 0) LoyaltyStamps_MetadataFrozen.selector.revertWith();
+    }
+
+    function _idOf(address holder, uint256 stampType) private pure returns (uint256) {
+        return stampType << 160 | uint160(holder);
+    }
+
+    function _known(uint256 stampType) private view returns (StampTypeWord info) {
+        info = _types[stampType];
+        if (!info.exists()) LoyaltyStamps_UnknownType.selector.revertWith(stampType);
+    }
+
+    function _openType(uint256 stampType) private view returns (StampTypeWord info) {
+        info = _known(stampType);
+        if (!info.isOpen()) LoyaltyStamps_NotOpen.selector.revertWith(stampType, info.opens(), info.closes());
+    }
+
+    /// @dev The holder of a living stamp. Only ids of 168 bits with a type in use name one.
+    function _existing(uint256 tokenId) private view returns (address holder) {
+        holder = address(uint160(tokenId));
+        uint256 stampType = tokenId >> 160;
+        if (stampType == 0 || stampType > StampWords.TYPES || !_wallets[holder].holds(stampType)) {
+            LoyaltyStamps_NotFound.selector.revertWith(tokenId);
+        }
+    }
+
+    function _checkConsent(address signer, bytes32 digest, bytes calldata signature) private view {
+        if (!Consent.given(signer, digest, signature)) LoyaltyStamps_NoConsent.selector.revertWith(signer);
+    }
+
+    /// @dev A holder who calls needs no deadline; a signature does.
+    function _checkHolder(address holder, uint256 deadline, bytes32 structHash, bytes calldata signature) private view {
+        if (msg.sender == holder) return;
+        if (block.timestamp > deadline) LoyaltyStamps_Expired.selector.revertWith(deadline);
+        _checkConsent(holder, _hashTypedData(structHash), signature);
+    }
+
+    /// @dev Sets the bit of a bearer voucher, once.
+    function _spendBearer(uint256 index, address claimer) private {
+        uint256 mask = _bearers[index >> 8];
+        uint256 bit = 1 << (index & 0xff);
+        if (mask & bit != 0) LoyaltyStamps_VoucherUsed.selector.revertWith(index);
+        _bearers[index >> 8] = mask | bit;
+        emit BearerClaimed(index, claimer);
+    }
+
+    /// @dev Role, pause and epoch are those of the moment the claim lands, not of the signing.
+    function _checkVoucher(
+        IProgram program,
+        uint256 epoch,
+        uint256 deadline,
+        address signer,
+        bytes32 structHash,
+        bytes calldata signature
+    ) private view {
+        if (block.timestamp > deadline) LoyaltyStamps_Expired.selector.revertWith(deadline);
+        Standing memory standing = _standingOf(program, signer);
+        if (standing.isPaused) LoyaltyStamps_Paused.selector.revertWith();
+        if (epoch != standing.epoch) LoyaltyStamps_WrongEpoch.selector.revertWith(epoch, standing.epoch);
+        if (standing.roles & Powers.SIGNER == 0) LoyaltyStamps_NotSigner.selector.revertWith(signer);
+        _checkConsent(signer, _hashTypedData(structHash), signature);
+    }
+
+    function _hashBearer(BearerStampVoucher calldata voucher) private pure returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                _BEARER_STAMP_VOUCHER,
+                voucher.claimKey,
+                voucher.index,
+                voucher.stampType,
+                voucher.epoch,
+                voucher.deadline
+            )
+        );
+    }
+
+    // -------------------------------------------------------------------------------------------- internals: the types
+
+    function _defineTypes(TypeBlock[] calldata types) private {
+        for (uint256 i; i < types.length; ++i) {
+            TypeBlock calldata given = types[i];
+            uint256 first = given.first;
+            uint256 count = given.count;
+            if (first == 0 || count == 0 || first + count - 1 > StampWords.TYPES) {
+                LoyaltyStamps_BadTypeBlock.selector.revertWith(first, count);
+            }
+            StampTypeWord info = StampTypeWords.pack(
+                given.cap,
+                given.opens,
+                given.closes,
+                _checkedFlags(given.opens, given.closes, given.flags, given.minTier),
+                given.minTier,
+                first,
+                count
+            );
+            for (uint256 stampType = first; stampType < first + count; ++stampType) {
+                if (_types[stampType].exists()) LoyaltyStamps_TypeTaken.selector.revertWith(stampType);
+                _types[stampType] = info;
+            }
+            _names[first] = given.name;
+            emit TypesDefined(first, count, given.name);
+        }
+    }
+
+    /// @return set The flags with what a lowest tier implies.
+    function _checkedFlags(uint256 opens, uint256 closes, uint256 flags, uint256 minTier)
+        private
+        pure
+        returns (uint256 set)
+    {
+        if (closes != 0 && closes <= opens) LoyaltyStamps_BadWindow.selector.revertWith(opens, closes);
+        if (flags & ~(StampTypeWords.GATED | StampTypeWords.REDEEMABLE) != 0) LoyaltyStamps_BadFlags.selector.revertWith(flags);
+        return minTier == 0 ? flags : flags | StampTypeWords.GATED;
+    }
+
+    function _setBaseURI(string calldata uri) private {
+        _baseURI = uri;
+        emit BaseURISet(uri);
+    }
+
+    // --------------------------------------------------------------------------------- what the inherited code asks for
+
+    function _domainNameAndVersion() internal pure override returns (string memory, string memory) {
+        return ("LoyaltyStamps", "1");
+    }
+}

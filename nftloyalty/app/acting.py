@@ -1,0 +1,146 @@
+"""One act at a time: a call by one key, tried first, sent exactly once, watched until it is on chain."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from nftloyalty.app.context import App
+from nftloyalty.app.keyring import address_of, key_name, signer_of
+from nftloyalty.app.opening import Attached
+from nftloyalty.app.sending import work
+from nftloyalty.chain import sender
+from nftloyalty.domain.address import Address
+from nftloyalty.domain.intent import IntentState, Kind
+from nftloyalty.errors import ChainProblem
+from nftloyalty.store import intents, signers, slots
+from nftloyalty.store.engine import begin, read
+from nftloyalty.store.intents import IntentRow, NewIntent
+
+TRIAL_GAS = 16_000_000
+UNFINISHED = frozenset({IntentState.RECEIVED, IntentState.BATCHED})
+
+
+@dataclass(frozen=True)
+class Act:
+    """A call to be made. `what` is said to people; `key` names it uniquely, without its generation."""
+
+    what: str
+    key: str
+    to: Address | None
+    data: bytes
+    value_wei: int = 0
+    kind: Kind = Kind.CALL
+
+
+@dataclass(frozen=True)
+class Done:
+    """The act is on chain. `final` = it can no longer be undone."""
+
+    tx_hash: str
+    block: int
+    final: bool
+
+
+@dataclass(frozen=True)
+class Unsigned:
+    """The power belongs to an address whose key is not here (a Safe): this is the transaction to sign there."""
+
+    signer: Address
+    to: Address | None
+    data: bytes
+
+
+def perform(
+    app: App,
+    attached: Attached,
+    act: Act,
+    *,
+    by: str,
+    program: int | None,
+    finality_blocks: int | None,
+    tick: Callable[[], None] = lambda: None,
+) -> Done | Unsigned:
+    """Make the call with the key or address `by`, or hand back what must be signed elsewhere.
+
+    A call of the same key that was begun and not finished is gone on with, whatever process began it. Raises Reverted
+    with the contract's reason before anything is sent, OutOfFunds, SignerHalted.
+    """
+    name = key_name(app, by)
+    address = address_of(app, by)
+    with read(app.engine) as tx:
+        begun = _unfinished(_generations(tx, attached.row, act.key))
+    if begun is None:
+        refusal = sender.dry_run(app.node, address, act.to, act.data, TRIAL_GAS, act.value_wei)
+        if refusal is not None:
+            raise refusal
+    if name is None:
+        return Unsigned(signer=address, to=act.to, data=act.data)
+    signer = signer_of(app, name)
+    public_id = begun.public_id if begun is not None else _accept(app, attached, act, address, program)
+
+    def current() -> IntentRow:
+        with read(app.engine) as tx:
+            return intents.get(tx, public_id)
+
+    def done() -> bool:
+        row = current()
+        return row.state not in UNFINISHED or _reverted(app, row)
+
+    work(app, attached, signer, finality_blocks=finality_blocks, done=done, tick=tick)
+    row = current()
+    if row.tx_hash is None or row.block_number is None or row.state in (IntentState.REJECTED, IntentState.CANCELLED):
+        raise ChainProblem(f"could not {act.what}: {row.error or 'the transaction was reverted'}")
+    return Done(tx_hash=row.tx_hash, block=row.block_number, final=row.state == IntentState.FINAL)
+
+
+def _generations(tx: Connection, chain: int, key: str) -> list[IntentRow]:
+    """All intents of an act's key so far, in order."""
+    rows: list[IntentRow] = []
+    while True:
+        keys = [f"{key}|{number}" for number in range(len(rows), len(rows) + 16)]
+        found = intents.by_keys(tx, chain, keys)
+        rows += [found[each] for each in keys if each in found]
+        if len(found) < len(keys):
+            return rows
+
+
+def _unfinished(rows: list[IntentRow]) -> IntentRow | None:
+    return next((row for row in rows if row.state in UNFINISHED), None)
+
+
+def _reverted(app: App, row: IntentRow) -> bool:
+    """Whether the intent's transaction is on chain and failed; it would be tried again only after finality."""
+    if row.slot is None:
+        return False
+    with read(app.engine) as tx:
+        return slots.get(tx, row.slot).succeeded is False
+
+
+def _accept(app: App, attached: Attached, act: Act, address: Address, program: int | None) -> str:
+    with begin(app.engine) as tx:
+        rows = _generations(tx, attached.row, act.key)
+        begun = _unfinished(rows)
+        if begun is not None:
+            return begun.public_id
+        row, _created = intents.accept(
+            tx,
+            NewIntent(
+                public_id=app.new_id("int"),
+                chain=attached.row,
+                program=program,
+                signer=signers.register(tx, attached.row, address).id,
+                kind=act.kind,
+                stamp_type=0,
+                recipient=None,
+                args={
+                    "what": act.what,
+                    "to": act.to,
+                    "data": "0x" + act.data.hex(),
+                    "value_wei": str(act.value_wei),
+                },
+                request_key=f"{act.key}|{len(rows)}",
+            ),
+            app.now(),
+        )
+        return row.public_id

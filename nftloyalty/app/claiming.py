@@ -1,0 +1,170 @@
+"""Vouchers: made by the brand's signer, sent in by the member, relayed by us."""
+
+from datetime import datetime
+from typing import Any
+
+from nftloyalty.app.context import App
+from nftloyalty.app.keyring import address_of, signer_of
+from nftloyalty.app.opening import Opened
+from nftloyalty.chain import sender, signatures
+from nftloyalty.chain.contracts import Membership, Stamps
+from nftloyalty.domain.address import Address
+from nftloyalty.domain.intent import IntentState, Kind, request_key
+from nftloyalty.domain.voucher import CardVoucher, SignedVoucher, StampVoucher, Voucher, signed_to_json, to_json
+from nftloyalty.domain.words import Role, SkipCode
+from nftloyalty.errors import BadInput, Problem, ProgramProblem, Unknown
+from nftloyalty.store import intents, signers, vouchers
+from nftloyalty.store.engine import begin, read
+from nftloyalty.store.intents import IntentRow, NewIntent
+from nftloyalty.store.tables import VoucherKind
+
+CLAIM_GAS_LIMIT = 400_000
+
+
+# ------------------------------------------------------------------------------------------------------------- making
+
+
+def create_card(
+    app: App, opened: Opened, to: Address, *, tier: int, expires_at: int, deadline: datetime
+) -> SignedVoucher:
+    """Sign a voucher for one card. Raises ProgramProblem if the key is no SIGNER or `deadline` is past."""
+    epoch = _ready_to_sign(app, opened, deadline)
+    voucher = CardVoucher(to=to, tier=tier, expires_at=expires_at, epoch=epoch, deadline=int(deadline.timestamp()))
+    digest = signatures.card_voucher_digest(opened.attached.chain_id, opened.membership.address, voucher)
+    return _sign_and_keep(app, opened, voucher, opened.membership.address, digest)
+
+
+def create_stamp(app: App, opened: Opened, to: Address, *, stamp_type: int, deadline: datetime) -> SignedVoucher:
+    """Sign a voucher for one stamp. Raises as `create_card`."""
+    epoch = _ready_to_sign(app, opened, deadline)
+    voucher = StampVoucher(to=to, stamp_type=stamp_type, epoch=epoch, deadline=int(deadline.timestamp()))
+    digest = signatures.stamp_voucher_digest(opened.attached.chain_id, opened.stamps.address, voucher)
+    return _sign_and_keep(app, opened, voucher, opened.stamps.address, digest)
+
+
+def _ready_to_sign(app: App, opened: Opened, deadline: datetime) -> int:
+    if deadline <= app.now():
+        raise ProgramProblem("the voucher's deadline is in the past", mend="give a later --until")
+    if not opened.program.powers.signers:
+        raise ProgramProblem("program.toml names no signers", mend="add a key to [powers] signers and grant its role")
+    address = address_of(app, opened.program.powers.signers[0])
+    powers = opened.membership.powers_of(address)
+    if not powers.roles & Role.SIGNER:
+        raise ProgramProblem(
+            f"{address} may not sign vouchers for this program", mend="grant it: `nftloyalty roles grant signer <key>`"
+        )
+    return powers.voucher_epoch
+
+
+def _sign_and_keep(app: App, opened: Opened, voucher: Voucher, contract: Address, digest: bytes) -> SignedVoucher:
+    signer = signer_of(app, opened.program.powers.signers[0])
+    signed = SignedVoucher(voucher, opened.attached.chain_id, contract, signer.address, signer.sign_digest(digest))
+    new = vouchers.NewVoucher(
+        public_id=app.new_id("vou"),
+        program=opened.row.id,
+        kind=VoucherKind.CARD if isinstance(voucher, CardVoucher) else VoucherKind.STAMP,
+        recipient=voucher.to,
+        args=to_json(voucher),
+        signer=signer.address,
+        signature="0x" + signed.signature.hex(),
+    )
+    with begin(app.engine) as tx:
+        vouchers.add(tx, new, app.now())
+    return signed
+
+
+# ----------------------------------------------------------------------------------------------------------- claiming
+
+
+def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
+    """Take a voucher in; the relay sends it. The same voucher again gives the same intent and sends nothing more.
+
+    Raises BadInput for another program's voucher, a bad signature or a past deadline, and Reverted with the contract's
+    reason if it would not land.
+    """
+    is_card = isinstance(signed.voucher, CardVoucher)
+    contract = opened.membership.address if is_card else opened.stamps.address
+    problems = []
+    if signed.chain_id != opened.attached.chain_id:
+        problems.append(Problem("chain_id", f"this program lives on chain {opened.attached.chain_id}"))
+    if signed.contract != contract:
+        problems.append(Problem("contract", f"this program's {'cards' if is_card else 'stamps'} are at {contract}"))
+    digest = _digest(signed)
+    if signatures.recover(digest, signed.signature) != signed.signer:
+        problems.append(Problem("signature", "is not the signer's over this voucher"))
+    if problems:
+        raise BadInput("voucher", problems)
+    kind = Kind.CLAIM_CARD if is_card else Kind.CLAIM_STAMP
+    stamp_type = signed.voucher.stamp_type if isinstance(signed.voucher, StampVoucher) else 0
+    key = f"{request_key(opened.program.id, kind, stamp_type, signed.voucher.to)}|{opened.row.id}|{digest.hex()[:32]}"
+    with read(app.engine) as tx:
+        known = intents.by_keys(tx, opened.attached.row, [key]).get(key)
+    if known is not None:
+        return known
+    if signed.voucher.deadline < int(app.now().timestamp()):
+        raise BadInput("voucher", [Problem("voucher.deadline", "has passed", "ask for a new voucher")])
+    relay = address_of(app, relay_key(opened))
+    refusal = sender.dry_run(app.node, relay, contract, _calldata(signed), CLAIM_GAS_LIMIT, 0)
+    if refusal is not None:
+        raise refusal
+    with begin(app.engine) as tx:
+        row, _created = intents.accept(
+            tx,
+            NewIntent(
+                public_id=app.new_id("int"),
+                chain=opened.attached.row,
+                program=opened.row.id,
+                signer=signers.register(tx, opened.attached.row, relay).id,
+                kind=kind,
+                stamp_type=stamp_type,
+                recipient=signed.voucher.to,
+                args=signed_to_json(signed),
+                request_key=key,
+            ),
+            app.now(),
+        )
+    return row
+
+
+def claim_status(app: App, public_id: str) -> IntentRow:
+    """Raises Unknown."""
+    with read(app.engine) as tx:
+        row = intents.get(tx, public_id)
+    if row.kind not in (Kind.CLAIM_CARD, Kind.CLAIM_STAMP):
+        raise Unknown(f"there is no claim {public_id!r}")
+    return row
+
+
+def relay_key(opened: Opened) -> str:
+    """The key that pays for claims: the program's first minter."""
+    return opened.program.powers.minters[0]
+
+
+def _digest(signed: SignedVoucher) -> bytes:
+    if isinstance(signed.voucher, CardVoucher):
+        return signatures.card_voucher_digest(signed.chain_id, signed.contract, signed.voucher)
+    return signatures.stamp_voucher_digest(signed.chain_id, signed.contract, signed.voucher)
+
+
+def _calldata(signed: SignedVoucher) -> bytes:
+    if isinstance(signed.voucher, CardVoucher):
+        return Membership.encode_claim(signed.voucher, signed.signer, signed.signature)
+    return Stamps.encode_claim(signed.voucher, signed.signer, signed.signature)
+
+
+def describe(row: IntentRow) -> dict[str, Any]:
+    """A claim as storefronts see it. `phase` is pending until its block can no longer be undone."""
+    phase = {IntentState.FINAL: "final", IntentState.REJECTED: "rejected", IntentState.CANCELLED: "rejected"}.get(
+        row.state, "pending"
+    )
+    reason = row.error or (SkipCode(row.code).sentence if row.code is not None else None)
+    return {
+        "id": row.public_id,
+        "status_url": f"/v1/claims/{row.public_id}",
+        "phase": phase,
+        "state": row.state.value,
+        "wallet": row.recipient,
+        "transaction": row.tx_hash,
+        "block": row.block_number,
+        "reason": reason,
+    }

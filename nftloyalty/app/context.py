@@ -1,0 +1,90 @@
+"""The only wiring: everything a use case needs, built once from the settings."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+
+from nftloyalty.chain.client import Node
+from nftloyalty.config import Settings
+from nftloyalty.errors import KeyProblem
+from nftloyalty.store.engine import open_engine, prepare
+from nftloyalty.vault.keystore import Keystore
+
+
+@dataclass(frozen=True)
+class App:
+    """`now` is the only clock, `new_id` the only source of public ids, `password` asks for a key's password by name."""
+
+    settings: Settings
+    engine: Engine
+    node: Node
+    keystore: Keystore
+    now: Callable[[], datetime]
+    new_id: Callable[[str], str]
+    password: Callable[[str], str]
+
+    def close(self) -> None:
+        """Close database connections; the app is of no use afterwards."""
+        self.engine.dispose()
+
+
+def system_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def random_id(prefix: str) -> str:
+    """`prefix_` and 26 characters of 128 random bits, for example `int_0ktv...`: not guessable, safe in a URL."""
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    value = secrets.randbits(130)
+    return f"{prefix}_" + "".join(alphabet[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def password_from(settings: Settings) -> Callable[[str], str]:
+    """The key password of the settings, for runs without a person at the keyboard."""
+
+    def ask(name: str) -> str:
+        if settings.password is not None:
+            return settings.password.reveal()
+        if settings.password_file is not None:
+            try:
+                with settings.password_file.open(encoding="utf-8") as lines:
+                    return lines.readline().rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as failure:
+                raise KeyProblem(
+                    f"the password file {settings.password_file} can't be read: {type(failure).__name__}",
+                    mend="point NFTLOYALTY_KEY_PASSWORD_FILE at a readable text file",
+                ) from None
+        raise KeyProblem(
+            f"the key {name!r} needs its password",
+            mend="run in a terminal, or set NFTLOYALTY_KEY_PASSWORD_FILE or NFTLOYALTY_KEY_PASSWORD",
+        )
+
+    return ask
+
+
+def build_app(
+    settings: Settings,
+    *,
+    now: Callable[[], datetime] = system_now,
+    new_id: Callable[[str], str] = random_id,
+    password: Callable[[str], str] | None = None,
+) -> App:
+    """Open the database (a new or embedded one is brought to the current schema) and point at node and keys.
+
+    Nothing is asked of the node here. Raises ProgramProblem if the database's schema is not this version's.
+    """
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = open_engine(settings.database_url)
+    prepare(engine)
+    return App(
+        settings=settings,
+        engine=engine,
+        node=Node(settings.rpc_url, timeout=settings.rpc_timeout_seconds),
+        keystore=Keystore(settings.keys_folder),
+        now=now,
+        new_id=new_id,
+        password=password or password_from(settings),
+    )

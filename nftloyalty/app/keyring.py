@@ -1,0 +1,54 @@
+"""From the names in program.toml to addresses and signers."""
+
+from nftloyalty.app.context import App
+from nftloyalty.chain.deployment import ResolvedPowers
+from nftloyalty.chain.signer import LocalSigner
+from nftloyalty.domain.address import Address, parse_address
+from nftloyalty.domain.program import Program
+from nftloyalty.errors import KeyProblem
+
+
+def address_of(app: App, name_or_address: str) -> Address:
+    """Resolve a key name or an address. Needs no password. Raises KeyProblem for an unknown key name."""
+    if name_or_address.startswith("0x"):
+        return parse_address(name_or_address)
+    return app.keystore.address(name_or_address)
+
+
+def signer_of(app: App, name_or_address: str) -> LocalSigner:
+    """Unlock the key of this name (or the key that has this address). The password is asked for once per call."""
+    name = key_name(app, name_or_address)
+    if name is None:
+        raise KeyProblem(
+            f"no key here has the address {name_or_address}", mend="import it with `nftloyalty keys import`"
+        )
+    return LocalSigner(app.keystore.unlock(name, app.password(name)))
+
+
+def key_name(app: App, name_or_address: str) -> str | None:
+    """The name of the key here, or None if it is an address whose key is elsewhere (a Safe, another machine)."""
+    if not name_or_address.startswith("0x"):
+        app.keystore.address(name_or_address)
+        return name_or_address
+    wanted = parse_address(name_or_address)
+    for name in app.keystore.names():
+        if app.keystore.address(name) == wanted:
+            return name
+    return None
+
+
+def resolve_powers(app: App, program: Program) -> ResolvedPowers:
+    """All powers of program.toml as addresses. Raises KeyProblem naming the first key that does not exist."""
+
+    def all_of(names: tuple[str, ...]) -> tuple[Address, ...]:
+        return tuple(address_of(app, name) for name in names)
+
+    powers = program.powers
+    return ResolvedPowers(
+        opener=address_of(app, powers.opener),
+        owner=address_of(app, powers.owner),
+        minters=all_of(powers.minters),
+        signers=all_of(powers.signers),
+        managers=all_of(powers.managers),
+        guardians=all_of(powers.guardians),
+    )

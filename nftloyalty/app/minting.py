@@ -1,0 +1,398 @@
+"""From a CSV file to cards and stamps: validate everything, then accept, then send, and go on where it stopped.
+
+The file is the request: a row's request key is made of program, kind, type and address, so running the same file again,
+after a crash or by mistake, accepts nothing twice.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from nftloyalty.app.context import App
+from nftloyalty.app.keyring import address_of, signer_of
+from nftloyalty.app.opening import Opened
+from nftloyalty.app.pricing import price
+from nftloyalty.app.sending import Blocked, work
+from nftloyalty.chain import sender
+from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
+from nftloyalty.domain import words
+from nftloyalty.domain.address import Address
+from nftloyalty.domain.batch import BatchPlan, GasModel, plan
+from nftloyalty.domain.cost import Cost
+from nftloyalty.domain.intent import IntentState, Kind, request_key
+from nftloyalty.domain.program import StampType
+from nftloyalty.domain.quota import fit, next_day
+from nftloyalty.domain.roster import (
+    CardRow,
+    Outcome,
+    StampRow,
+    Verdict,
+    judge_card,
+    judge_stamp,
+    judge_window,
+    read_cards,
+    read_stamps,
+)
+from nftloyalty.domain.words import Role
+from nftloyalty.errors import BadInput, OutOfFunds, Problem, ProgramProblem, QuotaSpent
+from nftloyalty.store import intents, signers
+from nftloyalty.store.engine import begin, read
+from nftloyalty.store.intents import IntentRow, NewIntent
+
+READ_CHUNK = 500
+SAMPLE_FOR_GAS = 10
+
+ON_THEIR_WAY = frozenset({IntentState.RECEIVED, IntentState.BATCHED})
+STOPPED = frozenset({IntentState.REJECTED, IntentState.CANCELLED})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One row of the file as it will be asked for."""
+
+    line: int
+    recipient: Address
+    key: str
+    args: Mapping[str, Any]
+    item: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class MintPlan:
+    """A file that was found good, and what is left to do of it.
+
+    `today` is how many of the open rows fit into today's quota; `cost` is None if nothing is left.
+    """
+
+    source: str
+    kind: Kind
+    stamp_type: int
+    rows: tuple[Wanted, ...]
+    minter: Address
+    quota_left: int
+    batches: BatchPlan | None
+    cost: Cost | None
+
+    @property
+    def open_rows(self) -> tuple[Wanted, ...]:
+        """Rows for which something must still be accepted."""
+        return tuple(row for row in self.rows if row.outcome in (Outcome.TODO, Outcome.AGAIN))
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(row.outcome is outcome for row in self.rows)
+
+
+@dataclass(frozen=True)
+class MintReport:
+    """How the file's rows stand. `rejected` has a reason in words for each row that the contract left out."""
+
+    total: int
+    final: int
+    included: int
+    waiting: int
+    rejected: tuple[tuple[int, Address, str], ...]
+
+    @property
+    def on_chain(self) -> int:
+        return self.final + self.included
+
+
+# ------------------------------------------------------------------------------------------------------------ planning
+
+
+def plan_cards(app: App, opened: Opened, lines: Iterable[str], source: str) -> MintPlan:
+    """Read and judge a members' file. Raises BadInput naming every bad row; nothing is changed or sent."""
+    rows, problems = read_cards(lines, opened.program, app.now(), source)
+    keys = {row.line: _key(opened, Kind.MINT_CARD, 0, row.address) for row in rows}
+    known = _known(app, opened, keys.values())
+    fresh = [row for row in rows if _needs_chain(known.get(keys[row.line]))]
+    found = dict(zip((row.line for row in fresh), _cards(app, opened, fresh), strict=True))
+    wanted: list[Wanted] = []
+    for row in rows:
+        verdict = judge_card(row, found.get(row.line, _NO_CARD), _state(known.get(keys[row.line])))
+        args = {"tier": row.tier, "expires_at": row.expires_at}
+        item = words.card_item(row.address, row.tier, row.expires_at)
+        _sort(verdict, Wanted(row.line, row.address, keys[row.line], args, item, verdict.outcome), wanted, problems)
+    return _finish(app, opened, source, Kind.MINT_CARD, 0, wanted, problems)
+
+
+def plan_stamps(app: App, opened: Opened, lines: Iterable[str], source: str, stamp_id: str) -> MintPlan:
+    """Read and judge a file of stamps to give. Raises as `plan_cards`, and Unknown for a wrong `stamp_id`."""
+    number = opened.program.stamp_number(stamp_id)
+    stamp = opened.program.stamp_type(number)
+    closed = judge_window(stamp, app.now())
+    if closed is not None:
+        raise BadInput(source, [closed])
+    rows, problems = read_stamps(lines, source)
+    keys = {row.line: _key(opened, Kind.MINT_STAMP, number, row.address) for row in rows}
+    known = _known(app, opened, keys.values())
+    fresh = [row for row in rows if _needs_chain(known.get(keys[row.line]))]
+    found = dict(zip((row.line for row in fresh), _stamps(app, opened, stamp, fresh), strict=True))
+    wanted: list[Wanted] = []
+    for row in rows:
+        word, standing = found.get(row.line, (_NO_STAMPS, 0))
+        state = _state(known.get(keys[row.line]))
+        verdict = judge_stamp(row, word, standing, stamp, state, app.now(), number=number)
+        item = words.stamp_token_id(row.address, number)
+        _sort(verdict, Wanted(row.line, row.address, keys[row.line], {}, item, verdict.outcome), wanted, problems)
+    return _finish(app, opened, source, Kind.MINT_STAMP, number, wanted, problems)
+
+
+_NO_CARD = words.CardWord.from_int(0)
+_NO_STAMPS = words.StampsWord.from_int(0)
+
+
+def _key(opened: Opened, kind: Kind, stamp_type: int, address: Address) -> str:
+    return request_key(opened.program.id, kind, stamp_type, address)
+
+
+def _known(app: App, opened: Opened, keys: Iterable[str]) -> dict[str, IntentRow]:
+    with read(app.engine) as tx:
+        return intents.by_keys(tx, opened.attached.row, keys)
+
+
+def _state(row: IntentRow | None) -> IntentState | None:
+    return row.state if row is not None else None
+
+
+def _needs_chain(row: IntentRow | None) -> bool:
+    return row is None or row.state in STOPPED
+
+
+def _cards(app: App, opened: Opened, rows: Sequence[CardRow]) -> list[words.CardWord]:
+    """The wallets' words, all as of one block."""
+    block = app.node.head().hash
+    found: list[words.CardWord] = []
+    for start in range(0, len(rows), READ_CHUNK):
+        chunk = [row.address for row in rows[start : start + READ_CHUNK]]
+        found += opened.membership.words_of(chunk, block=block)
+    return found
+
+
+def _stamps(app: App, opened: Opened, stamp: StampType, rows: Sequence[StampRow]) -> list[tuple[words.StampsWord, int]]:
+    block = app.node.head().hash
+    gated = stamp.members_only or stamp.min_tier > 0
+    found: list[tuple[words.StampsWord, int]] = []
+    for start in range(0, len(rows), READ_CHUNK):
+        chunk = [row.address for row in rows[start : start + READ_CHUNK]]
+        standings = opened.membership.standings_of(chunk, block=block) if gated else [0] * len(chunk)
+        found += zip(opened.stamps.words_of(chunk, block=block), standings, strict=True)
+    return found
+
+
+def _sort(verdict: Verdict, row: Wanted, wanted: list[Wanted], problems: list[Problem]) -> None:
+    if verdict.problem is not None:
+        problems.append(verdict.problem)
+    else:
+        wanted.append(row)
+
+
+def _finish(
+    app: App,
+    opened: Opened,
+    source: str,
+    kind: Kind,
+    stamp_type: int,
+    wanted: list[Wanted],
+    problems: list[Problem],
+) -> MintPlan:
+    if problems:
+        raise BadInput(source, sorted(problems, key=_line))
+    minter = address_of(app, _minter(opened))
+    open_rows = [row for row in wanted if row.outcome in (Outcome.TODO, Outcome.AGAIN)]
+    if not open_rows and all(row.outcome is Outcome.DONE for row in wanted):
+        return MintPlan(source, kind, stamp_type, tuple(wanted), minter, 0, None, None)
+    _check_powers(opened, minter)
+    if open_rows:
+        _check_room(opened, source, kind, stamp_type, len(open_rows))
+    under_way = _under_way(app, opened, kind)
+    left = _quota_left(app, opened, kind) - under_way
+    if not open_rows:
+        return MintPlan(source, kind, stamp_type, tuple(wanted), minter, left, None, None)
+    model = _measure(app, opened, kind, minter, open_rows)
+    batches = plan(len(open_rows), model)
+    cost = price(app, opened.attached, batches.gas)
+    return MintPlan(source, kind, stamp_type, tuple(wanted), minter, max(0, left), batches, cost)
+
+
+def _line(problem: Problem) -> int:
+    digits = problem.place.removeprefix("line ")
+    return int(digits) if digits.isdigit() else 0
+
+
+def _minter(opened: Opened) -> str:
+    minters = opened.program.powers.minters
+    if not minters:
+        raise ProgramProblem("program.toml names no minters", mend="add a key to [powers] minters and grant its role")
+    return minters[0]
+
+
+def _check_powers(opened: Opened, minter: Address) -> None:
+    powers = opened.membership.powers_of(minter)
+    if powers.paused:
+        raise ProgramProblem("the program is paused; nothing was sent", mend="the owner ends it: `nftloyalty unpause`")
+    if not powers.roles & Role.MINTER:
+        raise ProgramProblem(
+            f"{minter} may not mint for this program; nothing was sent",
+            mend=f"the owner grants it: `nftloyalty roles grant minter {_minter(opened)}`",
+        )
+
+
+def _check_room(opened: Opened, source: str, kind: Kind, stamp_type: int, count: int) -> None:
+    """The card cap bounds living cards, a stamp type's cap the stamps ever minted."""
+    if kind is Kind.MINT_CARD:
+        cap, used, what = opened.membership.cap(), opened.membership.total_supply(), "living cards"
+    else:
+        terms = opened.stamps.type_of(stamp_type)
+        cap, used, what = terms.cap, terms.minted, f"stamps {opened.program.stamp_id(stamp_type)}"
+    if used + count > cap:
+        raise BadInput(
+            source,
+            [
+                Problem(
+                    "the whole file",
+                    f"{count:,} rows to mint, but there are {used:,} of at most {cap:,} {what}",
+                    "shorten the file or raise the cap",
+                )
+            ],
+        )
+
+
+def _under_way(app: App, opened: Opened, kind: Kind) -> int:
+    """Items accepted or sent that the chain has not counted yet."""
+    with read(app.engine) as tx:
+        counts = intents.counts_by_state(tx, opened.row.id, kind)
+    return sum(counts.get(state, 0) for state in ON_THEIR_WAY)
+
+
+def _quota_left(app: App, opened: Opened, kind: Kind) -> int:
+    contract: Membership | Stamps = opened.membership if kind is Kind.MINT_CARD else opened.stamps
+    head = app.node.head()
+    quota = contract.quota_of(QuotaKind.MINT, block=head.hash)
+    read_at = datetime.fromtimestamp(head.timestamp, UTC)
+    return fit(quota.limit, quota.limit, quota.used, max(app.now(), read_at), read_at)
+
+
+def _measure(app: App, opened: Opened, kind: Kind, minter: Address, rows: Sequence[Wanted]) -> GasModel:
+    """Gas by number of rows, measured on this chain with the file's own first rows."""
+    contract: Membership | Stamps = opened.membership if kind is Kind.MINT_CARD else opened.stamps
+
+    def gas_of(count: int) -> int:
+        data = contract.encode_mint_batch([row.item for row in rows[:count]])
+        return sender.estimate(app.node, minter, contract.address, data, 0)
+
+    few = min(SAMPLE_FOR_GAS, len(rows))
+    if few == 1:
+        return GasModel(base=gas_of(1), per_item=0)
+    return GasModel.through((1, gas_of(1)), (few, gas_of(few)))
+
+
+# ------------------------------------------------------------------------------------------------------------- minting
+
+
+def mint(
+    app: App,
+    opened: Opened,
+    mint_plan: MintPlan,
+    *,
+    spread: bool = False,
+    progress: Callable[[int], None] = lambda waiting: None,
+    waiting_until: Callable[[datetime], None] = lambda moment: None,
+) -> MintReport:
+    """Accept what is open and send until every row is on chain or has been left out by the contract.
+
+    Raises QuotaSpent before anything is accepted if today's quota is too small and `spread` is not given; with `spread`
+    it waits for the next UTC day and goes on. `progress` is told how many rows of this kind are not on chain yet.
+    Interrupting is safe at any moment.
+    """
+    todo = mint_plan.open_rows
+    if len(todo) > mint_plan.quota_left and not spread:
+        raise QuotaSpent(
+            f"{len(todo):,} rows to mint, but today's quota has {mint_plan.quota_left:,} left; nothing was sent",
+            mend="spread it over days with --spread, or let the owner raise it with `nftloyalty quota set`",
+        )
+    _check_funds(app, mint_plan)
+    signer = signer_of(app, _minter(opened))
+    _accept(app, opened, mint_plan)
+
+    def waiting() -> int:
+        with read(app.engine) as tx:
+            counts = intents.counts_by_state(tx, opened.row.id, mint_plan.kind, mint_plan.stamp_type)
+        return sum(counts.get(state, 0) for state in ON_THEIR_WAY)
+
+    def on_blocked(blocked: Blocked) -> None:
+        if not (spread and blocked.quota):
+            raise blocked.reason
+        waiting_until(next_day(app.now()))
+
+    work(
+        app,
+        opened.attached,
+        signer,
+        finality_blocks=opened.program.chain.finality_blocks,
+        done=lambda: waiting() == 0,
+        tick=lambda: progress(waiting()),
+        on_blocked=on_blocked,
+    )
+    return report(app, opened, mint_plan)
+
+
+def _check_funds(app: App, mint_plan: MintPlan) -> None:
+    if mint_plan.cost is None:
+        return
+    has = app.node.balance(mint_plan.minter)
+    if has < mint_plan.cost.wei:
+        raise OutOfFunds(mint_plan.minter, has, mint_plan.cost.wei)
+
+
+def _accept(app: App, opened: Opened, mint_plan: MintPlan) -> None:
+    now = app.now()
+    with begin(app.engine) as tx:
+        signer = signers.register(tx, opened.attached.row, mint_plan.minter).id
+
+        def new(outcome: Outcome) -> Iterator[NewIntent]:
+            for row in mint_plan.rows:
+                if row.outcome is outcome:
+                    yield NewIntent(
+                        public_id=app.new_id("int"),
+                        chain=opened.attached.row,
+                        program=opened.row.id,
+                        signer=signer,
+                        kind=mint_plan.kind,
+                        stamp_type=mint_plan.stamp_type,
+                        recipient=row.recipient,
+                        args=row.args,
+                        request_key=row.key,
+                    )
+
+        intents.ask_again(tx, new(Outcome.AGAIN), now)
+        intents.accept_many(tx, new(Outcome.TODO), now)
+
+
+def report(app: App, opened: Opened, mint_plan: MintPlan) -> MintReport:
+    """How the file's rows stand now, from the database."""
+    rows = _known(app, opened, [row.key for row in mint_plan.rows])
+    counts = Counter(row.state for row in rows.values())
+    rejected = []
+    for wanted in mint_plan.rows:
+        row = rows.get(wanted.key)
+        if row is not None and row.state in STOPPED:
+            reason = row.error or (words.SkipCode(row.code).sentence if row.code is not None else row.state.value)
+            rejected.append((wanted.line, wanted.recipient, reason))
+    return MintReport(
+        total=len(mint_plan.rows),
+        final=counts[IntentState.FINAL],
+        included=counts[IntentState.INCLUDED],
+        waiting=counts[IntentState.RECEIVED] + counts[IntentState.BATCHED],
+        rejected=tuple(rejected),
+    )
+
+
+def gas_used(app: App, opened: Opened, mint_plan: MintPlan) -> int:
+    """Gas of the transactions that brought the file's rows to the chain, other rows in them included."""
+    rows = _known(app, opened, [row.key for row in mint_plan.rows])
+    hashes = sorted({row.tx_hash for row in rows.values() if row.tx_hash is not None})
+    return sum(receipt.gas_used for receipt in app.node.receipts(hashes) if receipt is not None)

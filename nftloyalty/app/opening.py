@@ -1,0 +1,73 @@
+"""Which chain we are on, and the program that is open on it."""
+
+from dataclasses import dataclass
+
+from nftloyalty.app.context import App
+from nftloyalty.chain.client import Block
+from nftloyalty.chain.contracts import Membership, Stamps
+from nftloyalty.domain.program import Program
+from nftloyalty.errors import ProgramProblem, WrongChain
+from nftloyalty.store import chains, programs
+from nftloyalty.store.engine import begin, read
+from nftloyalty.store.tables import ProgramState
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A chain we talk to. `row` is its row in the database; a restarted development chain gets another one."""
+
+    row: int
+    chain_id: int
+    genesis_hash: str
+    head: Block
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open program: its terms as in the file, its row, and its two contracts."""
+
+    program: Program
+    attached: Attached
+    row: programs.ProgramRow
+    membership: Membership
+    stamps: Stamps
+
+
+def attach(app: App, program: Program) -> Attached:
+    """Ask the node who it is and check that against the program.
+
+    Raises NodeUnreachable, or WrongChain if program.toml names another chain id.
+    """
+    chain_id = app.node.chain_id()
+    if program.chain.id is not None and program.chain.id != chain_id:
+        raise WrongChain(program.chain.id, chain_id)
+    genesis_hash = app.node.genesis_hash()
+    head = app.node.head()
+    with begin(app.engine) as tx:
+        row = chains.known_chain(tx, chain_id, genesis_hash, app.now())
+    return Attached(row=row, chain_id=chain_id, genesis_hash=genesis_hash, head=head)
+
+
+def opened(app: App, program: Program) -> Opened:
+    """The program's contracts on this chain. Raises ProgramProblem if it isn't open here."""
+    attached = attach(app, program)
+    with read(app.engine) as tx:
+        row = programs.find(tx, attached.row, program.id)
+        elsewhere = chains.other_chains(tx, attached.chain_id, attached.genesis_hash)
+    if row is None or row.state is not ProgramState.OPEN:
+        restarted = (
+            f" The node's chain {attached.chain_id} is a new one (genesis {attached.genesis_hash[:10]}...): "
+            "what was opened on its predecessor is gone."
+            if elsewhere
+            else ""
+        )
+        raise ProgramProblem(
+            f"the program {program.id!r} is not open on this chain.{restarted}", mend="run `nftloyalty deploy` first"
+        )
+    return Opened(
+        program=program,
+        attached=attached,
+        row=row,
+        membership=Membership(app.node, row.membership),
+        stamps=Stamps(app.node, row.stamps),
+    )

@@ -1,0 +1,489 @@
+"""The sending engine: from intents in the database to tokens on the chain, each exactly once.
+
+One `Sender` works for one signer while it holds the signer's lease. A step is a short transaction or a talk with the
+node, never both at once; a process that dies between two steps leaves a database from which the next one goes on:
+
+    slot RESERVED, no attempt        its bytes were never made: sign now
+    slot SIGNED                      bytes stored, perhaps never sent: send them
+    slot BROADCASTING                bytes perhaps sent: ask for the receipt, send the same bytes again
+    slot INCLUDED                    wait until it can no longer be undone
+
+The node's answer to a broadcast decides nothing: only a receipt with our own event does.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from sqlalchemy import Connection
+
+from nftloyalty.app.calls import BATCHED_KINDS, Call, build
+from nftloyalty.app.context import App
+from nftloyalty.app.opening import Attached
+from nftloyalty.chain import logs, sender
+from nftloyalty.chain.client import HintKind, Receipt
+from nftloyalty.chain.signer import Signer, TxFields
+from nftloyalty.domain.batch import TRANSACTION_GAS_CAP, GasModel, batch_size
+from nftloyalty.domain.intent import SlotState
+from nftloyalty.errors import LoyaltyError, OutOfFunds, Reverted, SignerBusy, SignerHalted
+from nftloyalty.store import intents, programs, signers, slots
+from nftloyalty.store.engine import begin, read
+from nftloyalty.store.intents import Group, IntentRow, Landed
+from nftloyalty.store.programs import ProgramRow
+from nftloyalty.store.slots import AttemptRow, SlotRow, WatchedSlot
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 60
+RESEND_SECONDS = 15
+GATHER_AT_MOST = 500
+GAS_MARGIN_PERCENT = 20
+MODEL_SAMPLE = 9
+GUESS = GasModel(base=500_000, per_item=60_000)
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Why nothing more is sent for now. `quota` = it opens again with the next UTC day."""
+
+    reason: LoyaltyError
+    quota: bool
+
+
+def process_name() -> str:
+    """This process as a lease owner: host, pid and start, so that a dead one is told from a living one."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def _started(pid: int) -> str:
+    """Start time of a process in clock ticks, so that a reused pid is not mistaken for its former owner."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return "0"
+
+
+def owner_alive(owner: str) -> bool:
+    """Whether a lease owner may still be running. Only a process of this host can be known to be dead."""
+    host, pid, started = owner.rsplit("/", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _started(int(pid)) == started
+
+
+class Sender:
+    """Sends what one signer has to send. Use as a context manager: it takes the signer's lease and gives it back.
+
+    Raises SignerBusy on entry while another living process has the lease, and SignerHalted if chain and books disagree.
+    """
+
+    def __init__(self, app: App, attached: Attached, signer: Signer, *, finality_blocks: int | None) -> None:
+        self.app = app
+        self.attached = attached
+        self.signer = signer
+        self.finality_blocks = finality_blocks
+        self.blocked: dict[Group, Blocked] = {}
+        self._owner = process_name()
+        self._row = 0
+        self._epoch = 0
+        self._renew_at = app.now()
+        self._models: dict[Group, GasModel] = {}
+
+    def __enter__(self) -> "Sender":
+        with begin(self.app.engine) as tx:
+            self._row = signers.register(tx, self.attached.row, self.signer.address).id
+            self._epoch = signers.take_lease(tx, self._row, self._owner, self.app.now(), LEASE_SECONDS, owner_alive)
+        try:
+            self._barrier()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        with begin(self.app.engine) as tx:
+            signers.release_lease(tx, self._row, self._owner, self._epoch)
+
+    # ---------------------------------------------------------------------------------------------------- start-up
+
+    def _barrier(self) -> None:
+        """Compare the chain's nonce with our books before anything is sent (docs/architecture.md, Sending)."""
+        chain_nonce = self.app.node.nonce(self.signer.address)
+        with begin(self.app.engine) as tx:
+            row = signers.get(tx, self._row)
+            if row.halted is None:
+                next_nonce = signers.set_next_nonce_first_time(tx, self._row, chain_nonce)
+        if row.halted is not None:
+            raise SignerHalted(f"signer {row.address} is halted: {row.halted}", mend="see docs/operating.md")
+        if chain_nonce > next_nonce:
+            self._halt(
+                f"foreign nonce {next_nonce}: the chain is at {chain_nonce}, so the key was used elsewhere or the "
+                "database is an old copy"
+            )
+
+    def _halt(self, reason: str) -> NoReturn:
+        with begin(self.app.engine) as tx:
+            signers.halt(tx, self._row, reason)
+        raise SignerHalted(f"signer {self.signer.address} is halted: {reason}", mend="see docs/operating.md")
+
+    # -------------------------------------------------------------------------------------------------------- step
+
+    def step(self) -> bool:
+        """Do what can be done now: settle what the chain has taken in, send again what it lost, send what waits.
+
+        Returns whether anything moved. Interrupting between steps is always safe.
+        """
+        self._keep_lease()
+        moved = self._finish_unsent()
+        moved |= self._watch()
+        self.blocked.clear()
+        while self._not_included() < self.app.settings.window:
+            if not self._send_next():
+                break
+            moved = True
+        return moved
+
+    def _keep_lease(self) -> None:
+        now = self.app.now()
+        if now >= self._renew_at:
+            with begin(self.app.engine) as tx:
+                signers.renew_lease(tx, self._row, self._owner, self._epoch, now, LEASE_SECONDS)
+            self._renew_at = now + timedelta(seconds=LEASE_SECONDS / 3)
+
+    def _not_included(self) -> int:
+        with read(self.app.engine) as tx:
+            return slots.not_included_count(tx, self._row)
+
+    def _finish_unsent(self) -> bool:
+        """Sign and send what a former process reserved or signed and did not get to send."""
+        with read(self.app.engine) as tx:
+            unsent = slots.open_slots(tx, self._row, {SlotState.RESERVED, SlotState.SIGNED})
+        for each in unsent:
+            if each.attempts:
+                self._mark_sent(each.attempts[-1].id)
+                self._send(each.attempts[-1])
+            else:
+                self._sign_and_send(each.slot)
+        return bool(unsent)
+
+    # ------------------------------------------------------------------------------------------------------- watch
+
+    def _watch(self) -> bool:
+        with read(self.app.engine) as tx:
+            watched = slots.watched(tx, self._row)
+        if not watched:
+            return False
+        sight = sender.look(self.app.node, [each for slot in watched for each in slot.hashes], self.signer.address)
+        finalized = self.app.node.finalized(self.finality_blocks)
+        moved = False
+        for slot in watched:
+            receipt = next((found for each in slot.hashes if (found := sight.receipts.get(each)) is not None), None)
+            if receipt is not None:
+                moved |= self._on_receipt(slot, receipt, finalized)
+            else:
+                moved |= self._on_nothing(slot, sight.latest_nonce)
+        return moved
+
+    def _on_receipt(self, slot: WatchedSlot, receipt: Receipt, finalized: int) -> bool:
+        moved = False
+        if slot.state is SlotState.INCLUDED and slot.block_hash != receipt.block_hash:
+            self._undo(slot)
+            moved = True
+        if moved or slot.state is not SlotState.INCLUDED:
+            self._settle(slot, receipt)
+            moved = True
+        if receipt.block_number <= finalized and self.app.node.block(receipt.block_number).hash == receipt.block_hash:
+            self._finalise(slot, receipt)
+            moved = True
+        return moved
+
+    def _on_nothing(self, slot: WatchedSlot, latest_nonce: int) -> bool:
+        if slot.state is SlotState.INCLUDED:
+            self._undo(slot)
+            return True
+        if latest_nonce > slot.nonce:
+            # Receipts and nonce are two questions: a block may have come in between, so ask for the receipts once more.
+            again = sender.look(self.app.node, slot.hashes, self.signer.address)
+            if again.latest_nonce > slot.nonce and not any(again.receipts.values()):
+                self._halt(f"foreign nonce {slot.nonce}: the chain has a transaction there that is not ours")
+            return True
+        if slot.last_sent_at is not None and self.app.now() - slot.last_sent_at < timedelta(seconds=RESEND_SECONDS):
+            return False
+        with read(self.app.engine) as tx:
+            (open_slot,) = (each for each in slots.open_slots(tx, self._row) if each.slot.id == slot.id)
+        self._mark_sent(open_slot.attempts[-1].id)
+        self._send(open_slot.attempts[-1])
+        return True
+
+    def _undo(self, slot: WatchedSlot) -> None:
+        """The recorded block is gone from the chain: the slot is under way again."""
+        now = self.app.now()
+        with begin(self.app.engine) as tx:
+            signers.hold(tx, self._row, self._epoch)
+            slots.back_to_broadcasting(tx, slot.id, str(slot.block_hash), now)
+            intents.mark_reorged(tx, slot.id, now)
+
+    def _settle(self, slot: WatchedSlot, receipt: Receipt) -> None:
+        """Write down what the receipt says of each intent of the slot, by our own events."""
+        landed: list[Landed] = []
+        if receipt.succeeded:
+            with read(self.app.engine) as tx:
+                members = intents.of_slot(tx, slot.id)
+                program = _program_of(tx, members)
+            landed = _landed(members, build(members, program), program, receipt)
+        now = self.app.now()
+        with begin(self.app.engine) as tx:
+            signers.hold(tx, self._row, self._epoch)
+            slots.set_included(
+                tx, slot.id, receipt.tx_hash, receipt.block_number, receipt.block_hash, receipt.succeeded, now
+            )
+            if receipt.succeeded:
+                intents.mark_included(tx, slot.id, landed, now)
+
+    def _finalise(self, slot: WatchedSlot, receipt: Receipt) -> None:
+        now = self.app.now()
+        with begin(self.app.engine) as tx:
+            signers.hold(tx, self._row, self._epoch)
+            if not receipt.succeeded:
+                slots.set_final_reverted(tx, slot.id, receipt.block_hash, now)
+                intents.return_to_received(tx, slot.id, now)
+                return
+            slots.set_final(tx, slot.id, receipt.block_hash, now)
+            if intents.mark_final(tx, slot.id, now).unproven:
+                error = f"transaction {receipt.tx_hash} succeeded, but neither minted nor skipped this"
+                count = intents.reject_unproven(tx, slot.id, error, now)
+                log.error("%s (%d intents): the contract is not the one we think", error, count)
+
+    # -------------------------------------------------------------------------------------------------------- send
+
+    def _send_next(self) -> bool:
+        """Gather, try, reserve, sign and send one transaction. False if nothing waits or all that waits is blocked."""
+        gathered = self._gather()
+        if gathered is None:
+            return False
+        members, call, gas = gathered
+        self._sign_and_send(self._reserve(members, call, gas))
+        return True
+
+    def _gather(self) -> tuple[Sequence[IntentRow], Call, int] | None:
+        """The next intents that the chain would take now; poisoned ones are rejected on the way."""
+        while True:
+            with read(self.app.engine) as tx:
+                waiting = intents.waiting(tx, self._row, limit=GATHER_AT_MOST, skip=self.blocked)
+                if not waiting:
+                    return None
+                program = _program_of(tx, waiting)
+            group = Group(waiting[0].program, waiting[0].kind, waiting[0].stamp_type)
+            if group.kind not in BATCHED_KINDS:
+                waiting = waiting[:1]
+            try:
+                model = self._gas_model(group, waiting, program)
+                waiting = waiting[: batch_size(model, at_most=GATHER_AT_MOST)]
+                call = build(waiting, program)
+                gas = min(model.gas(len(waiting)) * (100 + GAS_MARGIN_PERCENT) // 100, TRANSACTION_GAS_CAP)
+                refusal = self._try(call, gas)
+                if refusal is not None:
+                    self._sort_out(waiting, program, gas, refusal)
+                    continue
+                self._check_funds(call, gas)
+            except _Wait as wait:
+                self.blocked[group] = wait.blocked
+                continue
+            return waiting, call, gas
+
+    def _try(self, call: Call, gas: int) -> Reverted | None:
+        """What the contract says to this call now. Raises _Wait if it refuses for a reason that is no item's."""
+        refusal = self._dry_run(call, gas)
+        _wait_for(refusal)
+        return refusal
+
+    def _dry_run(self, call: Call, gas: int) -> Reverted | None:
+        return sender.dry_run(self.app.node, self.signer.address, call.to, call.data, gas, call.value_wei)
+
+    def _sort_out(self, waiting: Sequence[IntentRow], program: ProgramRow | None, gas: int, refusal: Reverted) -> None:
+        """Find the items the contract refuses, reject them with its reason, and leave the others waiting."""
+        poisoned: Sequence[tuple[IntentRow, Reverted]] = [(waiting[0], refusal)]
+        if len(waiting) > 1:
+            poisoned = sender.bisect_poison(waiting, lambda part: self._dry_run(build(part, program), gas))
+        with begin(self.app.engine) as tx:
+            signers.hold(tx, self._row, self._epoch)
+            for member, why in poisoned:
+                intents.reject(tx, [member.id], self.app.now(), error=why.message)
+
+    def _gas_model(self, group: Group, waiting: Sequence[IntentRow], program: ProgramRow | None) -> GasModel:
+        """Gas of a transaction by number of items, measured on this chain with the waiting items themselves.
+
+        A sample with a poisoned item gives a generous guess, which serves for finding that item.
+        """
+        if group in self._models:
+            return self._models[group]
+        few = min(len(waiting), MODEL_SAMPLE)
+        try:
+            one = self._estimate(waiting[:1], program)
+            if few == 1:
+                return GasModel(base=one, per_item=0)
+            model = GasModel.through((1, one), (few, self._estimate(waiting[:few], program)))
+        except Reverted as refusal:
+            _wait_for(refusal)
+            return GUESS
+        if few == MODEL_SAMPLE:
+            self._models[group] = model
+        return model
+
+    def _estimate(self, members: Sequence[IntentRow], program: ProgramRow | None) -> int:
+        call = build(members, program)
+        return sender.estimate(self.app.node, self.signer.address, call.to, call.data, call.value_wei)
+
+    def _check_funds(self, call: Call, gas: int) -> None:
+        needs = call.value_wei + gas * sender.fees(self.app.node, self.app.settings.max_fee_wei).max_fee
+        has = self.app.node.balance(self.signer.address)
+        if has < needs:
+            raise _Wait(Blocked(OutOfFunds(self.signer.address, has, needs), quota=False))
+
+    def _reserve(self, members: Sequence[IntentRow], call: Call, gas: int) -> SlotRow:
+        now = self.app.now()
+        with begin(self.app.engine) as tx:
+            signers.renew_lease(tx, self._row, self._owner, self._epoch, now, LEASE_SECONDS)
+            return slots.reserve(
+                tx,
+                self._row,
+                self._epoch,
+                members[0].kind,
+                call.to,
+                call.data,
+                call.value_wei,
+                gas,
+                [member.id for member in members],
+                now,
+            )
+
+    def _sign_and_send(self, slot: SlotRow) -> None:
+        attempt = self._sign_and_store(slot)
+        self._mark_sent(attempt.id)
+        self._send(attempt)
+
+    def _sign_and_store(self, slot: SlotRow) -> AttemptRow:
+        fees = sender.fees(self.app.node, self.app.settings.max_fee_wei)
+        signed = self.signer.sign_transaction(
+            TxFields(
+                chain_id=self.attached.chain_id,
+                nonce=slot.nonce,
+                to=slot.to_address,
+                data=slot.calldata,
+                value=slot.value,
+                gas=slot.gas_limit,
+                max_fee=fees.max_fee,
+                priority_fee=fees.priority_fee,
+            )
+        )
+        with begin(self.app.engine) as tx:
+            return slots.add_attempt(
+                tx,
+                slot.id,
+                signed.raw,
+                signed.hash,
+                fees.max_fee,
+                fees.priority_fee,
+                self.app.now(),
+                epoch=self._epoch,
+            )
+
+    def _mark_sent(self, attempt: int) -> None:
+        now = self.app.now()
+        with begin(self.app.engine) as tx:
+            signers.renew_lease(tx, self._row, self._owner, self._epoch, now, LEASE_SECONDS)
+            slots.mark_sent(tx, attempt, now, epoch=self._epoch)
+
+    def _send(self, attempt: AttemptRow) -> None:
+        hint = self.app.node.send_raw(attempt.raw)
+        if hint.kind is not HintKind.ACCEPTED:
+            with begin(self.app.engine) as tx:
+                slots.note_error(tx, attempt.id, hint.text)
+
+
+class _Wait(Exception):
+    """Inside the engine: this group can't be sent for now."""
+
+    def __init__(self, blocked: Blocked) -> None:
+        super().__init__(blocked.reason.message)
+        self.blocked = blocked
+
+
+def _wait_for(refusal: Reverted | None) -> None:
+    """Raises _Wait for a refusal that says nothing about one item."""
+    if refusal is not None and refusal.name in sender.BATCH_REFUSALS:
+        raise _Wait(Blocked(refusal, quota=refusal.name.endswith("_QuotaExceeded")))
+
+
+def _program_of(tx: Connection, members: Sequence[IntentRow]) -> ProgramRow | None:
+    program = members[0].program
+    return programs.get(tx, program) if program is not None else None
+
+
+def _landed(members: Sequence[IntentRow], call: Call, program: ProgramRow | None, receipt: Receipt) -> list[Landed]:
+    """The outcome of each intent that the receipt proves; calls that mint nothing are proved by its success."""
+    if call.contract is None:
+        return [Landed(member.id, log_index=None) for member in members]
+    membership = program.membership if program is not None else None
+    outcomes = logs.outcomes(receipt, call.contract, call.token_ids, membership)
+    landed = []
+    for member, token_id in zip(members, call.token_ids, strict=True):
+        outcome = outcomes[token_id]
+        if isinstance(outcome, logs.Minted):
+            landed.append(Landed(member.id, log_index=outcome.log_index))
+        elif isinstance(outcome, logs.Skipped):
+            landed.append(Landed(member.id, log_index=None, code=outcome.code))
+    return landed
+
+
+def work(
+    app: App,
+    attached: Attached,
+    signer: Signer,
+    *,
+    finality_blocks: int | None,
+    done: Callable[[], bool],
+    tick: Callable[[], None] = lambda: None,
+    on_blocked: Callable[[Blocked], None] | None = None,
+    pause_seconds: float = 0.2,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Send until `done()`; if another living process sends for this signer, watch it do the work instead.
+
+    `on_blocked` decides what a block means (raise, or return to wait); without it the block's reason is raised once no
+    transaction is under way.
+    """
+    while not done():
+        try:
+            with Sender(app, attached, signer, finality_blocks=finality_blocks) as engine:
+                while not done():
+                    moved = engine.step()
+                    tick()
+                    if engine.blocked and not moved:
+                        blocked = next(iter(engine.blocked.values()))
+                        if on_blocked is None:
+                            raise blocked.reason
+                        on_blocked(blocked)
+                    if not moved:
+                        sleep(pause_seconds)
+        except SignerBusy:
+            tick()
+            sleep(max(pause_seconds, 0.5))

@@ -1,0 +1,1 @@
+"""Talks to the chain: client, contracts, signing, receipts. Knows no database."""

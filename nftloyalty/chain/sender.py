@@ -1,0 +1,146 @@
+"""What the sending engine asks of the chain: trying before sending, finding the item that spoils a batch, fees, and
+one look at everything under way. Nothing here sends or remembers anything."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from nftloyalty.chain.client import Block, Call, Node, Receipt
+from nftloyalty.domain.address import Address
+from nftloyalty.errors import ChainProblem, Reverted
+
+Item = TypeVar("Item")
+
+BATCH_REFUSALS = frozenset(
+    {
+        "Unauthorized",
+        "LoyaltyMembership_CapReached",
+        "LoyaltyMembership_NotAllowed",
+        "LoyaltyMembership_Paused",
+        "LoyaltyMembership_QuotaExceeded",
+        "LoyaltyStamps_CapReached",
+        "LoyaltyStamps_NotAllowed",
+        "LoyaltyStamps_NotOpen",
+        "LoyaltyStamps_Paused",
+        "LoyaltyStamps_QuotaExceeded",
+        "LoyaltyStamps_UnknownType",
+    }
+)
+"""Errors that are no item's fault: the same item may pass tomorrow, in a smaller batch or with another key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """What a transaction offers, in wei per gas: at most `max_fee`, of it `priority_fee` to the block's maker."""
+
+    max_fee: int
+    priority_fee: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Head, the signer's nonce in it, and receipts by transaction hash, told by one node. None = not mined there.
+
+    The nonce was asked before the receipts: a nonce that has passed a transaction without a receipt is no accident of
+    the order, as long as the block of the head still stands.
+    """
+
+    head: Block
+    latest_nonce: int
+    receipts: Mapping[str, Receipt | None]
+
+
+def dry_run(node: Node, sender: Address, to: Address | None, data: bytes, gas: int, value: int = 0) -> Reverted | None:
+    """Why the transaction would be refused if it were mined on top of the head now; None = it would pass.
+
+    Raises NodeRefused if the node refuses for another reason than the contract's, too little `gas` among them.
+    """
+    try:
+        call = Call(to, data, sender=sender, value=value, gas=gas)
+        node.try_call(call)
+    except Reverted as refusal:
+        return refusal
+    return None
+
+
+def estimate(node: Node, sender: Address, to: Address | None, data: bytes, value: int = 0) -> int:
+    """Gas the transaction would use now. Raises Reverted if it would be refused."""
+    return node.estimate_gas(Call(to, data, sender=sender, value=value))
+
+
+def bisect_poison(
+    items: Sequence[Item],
+    refused: Callable[[Sequence[Item]], Reverted | None],
+    batch_refusals: frozenset[str] = BATCH_REFUSALS,
+) -> list[tuple[Item, Reverted]]:
+    """The items that make a batch fail, each with the error it causes.
+
+    `refused` tries a batch, in the order of `items`, and answers with its error or None. A batch is assumed to fail at
+    its first bad item, whatever follows it, so k bad ones of n are found in about k (2 + log2 n) tries. Every item
+    named was refused behind items that pass, and what is left passes as a whole, unless an error of `batch_refusals`
+    ended the search: that one names no item, and the caller meets it again when it tries what is left.
+    """
+    poisoned: list[tuple[Item, Reverted]] = []
+    good: list[Item] = []
+    rest = list(items)
+    while rest and (failure := refused([*good, *rest])) is not None:
+        # good + rest[:passes] passes, good + rest[:fails] fails with `failure`.
+        passes, fails = 0, len(rest)
+        while fails - passes > 1:
+            middle = (passes + fails) // 2
+            found = refused([*good, *rest[:middle]])
+            if found is None:
+                passes = middle
+            else:
+                fails, failure = middle, found
+        if failure.name in batch_refusals:
+            break
+        poisoned.append((rest[passes], failure))
+        good += rest[:passes]
+        rest = rest[passes + 1 :]
+    return poisoned
+
+
+def fees(node: Node, ceiling: int) -> Fees:
+    """Enough for six full blocks in a row: twice the base fee and the usual tip, but never more than `ceiling`.
+
+    Raises ChainProblem if the chain asks for more than the ceiling now, or has no EIP-1559 fees.
+    """
+    market = node.fees()
+    if market.base_fee is None:
+        raise ChainProblem(
+            f"the chain of {node.shown_url} has no EIP-1559 fees",
+            mend="use a chain that has them; all current public chains do",
+        )
+    if market.base_fee > ceiling:
+        raise ChainProblem(
+            f"gas costs {_gwei(market.base_fee)} gwei now, above the ceiling of {_gwei(ceiling)} gwei",
+            mend="wait until it is cheaper, or raise NFTLOYALTY_MAX_FEE_GWEI",
+        )
+    max_fee = min(2 * market.base_fee + market.priority_fee, ceiling)
+    return Fees(max_fee, min(market.priority_fee, max_fee))
+
+
+def look(node: Node, hashes: Sequence[str], signer: Address) -> Sight:
+    """Ask one node, in one message if there are not too many hashes, about everything under way.
+
+    Raises NodeUnreachable or NodeRefused if any part of the answer is missing: half a look decides nothing.
+    """
+    answers = node.batch(
+        [
+            ("eth_getBlockByNumber", ["latest", False]),
+            ("eth_getTransactionCount", [signer, "latest"]),
+            *(("eth_getTransactionReceipt", [tx_hash]) for tx_hash in hashes),
+        ]
+    )
+    return Sight(
+        head=node.read_block(answers[0]),
+        latest_nonce=node.read_quantity("eth_getTransactionCount", answers[1]),
+        receipts={
+            tx_hash: node.read_receipt(tx_hash, answer) for tx_hash, answer in zip(hashes, answers[2:], strict=True)
+        },
+    )
+
+
+def _gwei(wei: int) -> str:
+    return f"{wei / 10**9:.9g}"

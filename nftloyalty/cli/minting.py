@@ -1,0 +1,181 @@
+"""`nftloyalty mint` and `nftloyalty stamp`: cards and stamps for the members of a file."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from nftloyalty.app import minting
+from nftloyalty.app.context import App
+from nftloyalty.app.minting import MintPlan, MintReport
+from nftloyalty.app.opening import Opened, opened
+from nftloyalty.cli.session import err, out, print_json, read_text, running
+from nftloyalty.domain.cost import show
+from nftloyalty.domain.roster import Outcome
+
+File = Annotated[Path, typer.Argument(help="CSV file; its first line names the columns.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and show the cost; send nothing.")]
+Spread = Annotated[bool, typer.Option("--spread", help="If today's quota is too small, go on on the next days.")]
+Price = Annotated[str | None, typer.Option("--price", help="What one coin costs, to show the cost in money.")]
+Coin = Annotated[str, typer.Option("--coin", help="The chain's coin.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("mint")(mint)
+    app.command("stamp")(stamp)
+
+
+def mint(
+    ctx: typer.Context,
+    file: File,
+    dry_run: DryRun = False,
+    spread: Spread = False,
+    price: Price = None,
+    coin: Coin = "ETH",
+    as_json: Json = False,
+) -> None:
+    """Mint membership cards to a file of members (address, tier, expiry). Example: nftloyalty mint members.csv
+
+    Every bad row is named and nothing is sent. The same file can always be run again: nobody gets a second card.
+    """
+    with running(ctx) as (app, program):
+        here = opened(app, program)
+        plan = minting.plan_cards(app, here, read_text(file).splitlines(), str(file))
+        _run(app, here, plan, dry_run, spread, price, coin, as_json)
+
+
+def stamp(
+    ctx: typer.Context,
+    stamp_id: Annotated[
+        str, typer.Argument(help="The stamp's id in program.toml, for a stamp card <id>-1, <id>-2 ...")
+    ],
+    file: File,
+    dry_run: DryRun = False,
+    spread: Spread = False,
+    price: Price = None,
+    coin: Coin = "ETH",
+    as_json: Json = False,
+) -> None:
+    """Give a stamp to a file of wallets (address). Example: nftloyalty stamp latte guests.csv"""
+    with running(ctx) as (app, program):
+        here = opened(app, program)
+        plan = minting.plan_stamps(app, here, read_text(file).splitlines(), str(file), stamp_id)
+        _run(app, here, plan, dry_run, spread, price, coin, as_json)
+
+
+def _run(
+    app: App,
+    here: Opened,
+    plan: MintPlan,
+    dry_run: bool,
+    spread: bool,
+    price: str | None,
+    coin: str,
+    as_json: bool,
+) -> None:
+    _show_plan(plan, price, coin)
+    if dry_run:
+        if as_json:
+            print_json(_plan_json(plan))
+        return
+    with _Bar(plan) as (advance, waiting_until):
+        report = minting.mint(app, here, plan, spread=spread, progress=advance, waiting_until=waiting_until)
+    _show_report(report, as_json)
+    if report.rejected:
+        raise typer.Exit(1)
+
+
+def _show_plan(plan: MintPlan, price: str | None, coin: str) -> None:
+    todo = len(plan.open_rows)
+    err.print(
+        f"{plan.source}: {len(plan.rows):,} good rows: {todo:,} to do, {plan.count(Outcome.CONTINUING):,} under way, "
+        f"{plan.count(Outcome.DONE):,} done."
+    )
+    if plan.batches is not None and plan.cost is not None:
+        err.print(
+            f"{plan.batches.batches:,} transactions of up to {plan.batches.size:,} rows, "
+            f"{show(plan.cost, coin, decimal_of(price))}."
+        )
+        err.print(f"Today's quota has room for {plan.quota_left:,} more.")
+
+
+def _plan_json(plan: MintPlan) -> dict[str, object]:
+    return {
+        "rows": len(plan.rows),
+        "to_do": len(plan.open_rows),
+        "under_way": plan.count(Outcome.CONTINUING),
+        "done": plan.count(Outcome.DONE),
+        "transactions": plan.batches.batches if plan.batches else 0,
+        "gas": plan.batches.gas if plan.batches else 0,
+        "cost_wei": str(plan.cost.wei) if plan.cost else "0",
+        "quota_left": plan.quota_left,
+    }
+
+
+def decimal_of(price: str | None) -> Decimal | None:
+    if price is None:
+        return None
+    try:
+        return Decimal(price)
+    except ArithmeticError:
+        raise typer.BadParameter(f"{price!r} is not a number", param_hint="--price") from None
+
+
+class _Bar:
+    """A progress bar on the error stream, with rate and time left."""
+
+    def __init__(self, plan: MintPlan) -> None:
+        self._total = len(plan.open_rows) + plan.count(Outcome.CONTINUING)
+        self._most = 0
+        self._progress = Progress(
+            TextColumn("on chain"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+            console=err,
+            disable=self._total == 0,
+        )
+        self._task = self._progress.add_task("on chain", total=self._total)
+
+    def __enter__(self) -> tuple[Callable[[int], None], Callable[[datetime], None]]:
+        self._progress.start()
+        return self._advance, self._wait
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _advance(self, waiting: int) -> None:
+        self._most = max(self._most, self._total - waiting)
+        self._progress.update(self._task, completed=self._most)
+
+    def _wait(self, moment: datetime) -> None:
+        self._progress.console.print(
+            f"Today's quota is used up. Going on at {moment:%Y-%m-%d %H:%M} UTC; Ctrl-C stops safely until then."
+        )
+        time.sleep(60)
+
+
+def _show_report(report: MintReport, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "total": report.total,
+                "final": report.final,
+                "included": report.included,
+                "rejected": [
+                    {"line": line, "address": address, "reason": reason} for line, address, reason in report.rejected
+                ],
+            }
+        )
+        return
+    final = f"{report.final:,} of them final" if report.included else "all final"
+    out.print(f"{report.on_chain:,} of {report.total:,} on chain, {final}.")
+    for line, address, reason in report.rejected:
+        out.print(f"line {line}: {address} was left out: {reason}")

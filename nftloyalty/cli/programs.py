@@ -1,0 +1,121 @@
+"""`nftloyalty init`, `deploy` and `export`: describe a program and open it."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nftloyalty.app import deploying
+from nftloyalty.app.deploying import Deployed, Prepared
+from nftloyalty.cli.minting import decimal_of
+from nftloyalty.cli.session import err, out, print_json, running, running_app, session_of
+from nftloyalty.domain.cost import show
+from nftloyalty.domain.program_file import template
+from nftloyalty.errors import BadInput, Problem
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("init")(init)
+    app.command("deploy")(deploy)
+    app.command("export")(export)
+
+
+def init(
+    ctx: typer.Context,
+    brand: Annotated[str, typer.Option("--brand", help="The brand's name.")] = "My Brand",
+) -> None:
+    """Write a commented program.toml to fill in. Never overwrites. Example: nftloyalty init --brand "Morning Bean" """
+    path: Path = session_of(ctx).program_path
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(template(brand))
+    except FileExistsError:
+        raise BadInput(
+            str(path), [Problem(str(path), "is there already", "edit it, or name another --program")]
+        ) from None
+    out.print(f"Wrote {path}. Fill it in, make its keys with `nftloyalty keys new`, then run `nftloyalty deploy`.")
+
+
+def deploy(
+    ctx: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would happen and its cost; send nothing.")
+    ] = False,
+    price: Annotated[
+        str | None, typer.Option("--price", help="What one coin costs, to show the cost in money.")
+    ] = None,
+    coin: Annotated[str, typer.Option("--coin", help="The chain's coin.")] = "ETH",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Open the program on the chain. Run again after a stop: it goes on; run when it is open: nothing is sent.
+
+    Example: nftloyalty deploy --dry-run
+    """
+    money = decimal_of(price)
+    with running(ctx) as (app, program):
+        if dry_run:
+            _show_plan(deploying.prepare(app, program), coin, money, as_json)
+            return
+        deployed = deploying.deploy(app, program, tick=lambda what: err.print(f"... {what}"))
+        _show(deployed, as_json)
+
+
+def export(ctx: typer.Context) -> None:
+    """Print all recorded deployments as JSON. Example: nftloyalty export > deployments.json"""
+    with running_app(ctx) as app:
+        print_json(list(deploying.exported(app)))
+
+
+def _show_plan(prepared: Prepared, coin: str, money: Decimal | None, as_json: bool) -> None:
+    steps = [step.name for step in prepared.plan.missing]
+    if as_json:
+        print_json(
+            {
+                "already_open": prepared.already_open,
+                "membership": prepared.plan.opened or prepared.plan.membership,
+                "stamps": prepared.plan.stamps,
+                "factory": prepared.plan.factory,
+                "steps": [] if prepared.already_open else [*steps, "open the program"],
+                "gas": prepared.cost.gas,
+                "cost_wei": str(prepared.cost.wei),
+                "differences": list(prepared.differences),
+            }
+        )
+        return
+    if prepared.already_open:
+        _show_open(str(prepared.plan.opened), prepared.differences)
+        return
+    out.print("Nothing is sent. This would happen, in this order:")
+    for number, name in enumerate([*steps, f"open {prepared.program.name}"], 1):
+        out.print(f"  {number}. {name}")
+    out.print(f"Cards at {prepared.plan.membership}, stamps at {prepared.plan.stamps}.")
+    if not prepared.plan.portable:
+        out.print("This chain refuses the CREATE2 deployer, so the addresses differ from other chains'.")
+    out.print(f"Paid by {prepared.powers.opener}: about {show(prepared.cost, coin, money)}.")
+
+
+def _show(deployed: Deployed, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "already_open": deployed.already_open,
+                "membership": deployed.membership,
+                "stamps": deployed.stamps,
+                "transactions": list(deployed.sent),
+                "gas_used": deployed.gas_used,
+                "differences": list(deployed.differences),
+            }
+        )
+        return
+    if deployed.already_open:
+        _show_open(deployed.membership, deployed.differences)
+        return
+    out.print(f"Open. Cards at {deployed.membership}, stamps at {deployed.stamps}.")
+    out.print(f"{len(deployed.sent)} transactions, {deployed.gas_used:,} gas, of which opening {deployed.open_gas:,}.")
+
+
+def _show_open(membership: str, differences: tuple[str, ...]) -> None:
+    out.print(f"Already open at {membership}; nothing was sent.")
+    for line in differences:
+        out.print(f"  differs: {line}", markup=False)

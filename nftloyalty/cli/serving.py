@@ -1,0 +1,123 @@
+"""Servers and upkeep: `chain`, `serve`, `demo`, `compile`, `upgrade`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from nftloyalty import devchain
+from nftloyalty.app import claiming, compiling, keyring, upkeep
+from nftloyalty.app.context import App
+from nftloyalty.app.opening import Opened, opened
+from nftloyalty.app.relaying import Relay
+from nftloyalty.cli import demo as demo_run
+from nftloyalty.cli.session import err, out, running, session_of
+from nftloyalty.devchain.server import loopback_address
+from nftloyalty.errors import BadInput, Problem
+from nftloyalty.web.app import create_web
+from nftloyalty.web.deps import Service
+
+Host = Annotated[str, typer.Option("--host", help="A loopback address.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("chain")(chain)
+    app.command("serve")(serve)
+    app.command("demo")(demo)
+    app.command("compile")(compile_contracts)
+    app.command("upgrade")(upgrade)
+
+
+def chain(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 = any free one.")] = 8545,
+) -> None:
+    """Serve a development chain on this machine until Ctrl-C; it forgets everything when it ends.
+
+    Example: nftloyalty chain
+    """
+    devchain.serve(
+        host, port, ready=lambda url: err.print(f"A new chain at {url}. Ctrl-C ends it and all that is on it.")
+    )
+
+
+def serve(
+    ctx: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535)] = 8000,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Relay no claims; needs no key.")] = False,
+) -> None:
+    """Answer ownership and gate questions and relay claims over HTTP, on this machine only.
+
+    Example: nftloyalty serve
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if loopback_address(host) is None:
+        raise BadInput(
+            "serve",
+            [
+                Problem(
+                    "--host", f"{host} is not a loopback address", "there are no API keys yet, so serve on 127.0.0.1"
+                )
+            ],
+        )
+    with running(ctx) as (app, program):
+        here = opened(app, program)
+        relay = None if read_only else relay_of(app, here)
+        service = Service(app, here, relay)
+        if relay is not None:
+            relay.start()
+        try:
+            err.print(f"Serving {program.name} at http://{host}:{port} (Ctrl-C ends it).")
+            uvicorn.run(create_web(service), host=host, port=port, log_level="warning", access_log=False)
+        finally:
+            if relay is not None:
+                relay.stop()
+
+
+def relay_of(app: App, here: Opened) -> Relay:
+    """A relay that pays with the program's first minter key."""
+    return Relay(app, here, keyring.signer_of(app, claiming.relay_key(here)))
+
+
+def demo(
+    ctx: typer.Context,
+    exit_after: Annotated[bool, typer.Option("--exit", help="End after the run instead of serving.")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="Of the web server; 0 = any free one.")] = 8000,
+) -> None:
+    """Open the coffee program on a chain in this process, mint, stamp, claim and check, then serve it.
+
+    Example: nftloyalty demo
+    """
+    demo_run.run(session_of(ctx).settings, exit_after=exit_after, port=port)
+
+
+def compile_contracts(
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the artifacts that are there; write nothing.")
+    ] = False,
+    standard_json: Annotated[
+        Path | None,
+        typer.Option("--standard-json", help="Write the explorers' verification input to this file instead."),
+    ] = None,
+) -> None:
+    """Compile the contracts and write nftloyalty/artifacts. Example: nftloyalty compile --check"""
+    if standard_json is not None:
+        standard_json.write_text(compiling.verification_input(), encoding="utf-8")
+        out.print(f"Wrote {standard_json}.")
+        return
+    compiled = compiling.compile_all(check=check)
+    for line in (*compiled.differing, *(f"wrote {path}" for path in compiled.written)):
+        out.print(line)
+    if compiled.differing:
+        raise typer.Exit(1)
+    if not compiled.written:
+        out.print(f"{compiled.count} artifacts are as compiled.")
+
+
+def upgrade(ctx: typer.Context) -> None:
+    """Bring a shared database to this version's schema. Example: nftloyalty upgrade"""
+    upkeep.upgrade_database(session_of(ctx).settings)
+    out.print("The database is of this version.")

@@ -1,0 +1,131 @@
+"""What every command shares: where the program, the node and the keys are, and how results are shown."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from nftloyalty.app.context import App, build_app, password_from
+from nftloyalty.config import Settings, from_environment
+from nftloyalty.domain.program import Program
+from nftloyalty.domain.program_file import read_program
+from nftloyalty.errors import BadInput, KeyProblem, Problem
+
+# Results go to stdout and can be piped; progress, questions and errors go to stderr.
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Session:
+    """The options given before the command."""
+
+    program_path: Path
+    settings: Settings
+
+
+def start(program: Path, rpc: str | None, home: Path | None, password_file: Path | None) -> Session:
+    """Read the environment, with options given on the command line in front."""
+    environment: dict[str, str] = dict(os.environ)
+    if rpc is not None:
+        environment["NFTLOYALTY_RPC_URL"] = rpc
+    if home is not None:
+        environment["NFTLOYALTY_HOME"] = str(home)
+    if password_file is not None:
+        environment["NFTLOYALTY_KEY_PASSWORD_FILE"] = str(password_file)
+        environment.pop("NFTLOYALTY_KEY_PASSWORD", None)
+    return Session(program_path=program, settings=from_environment(environment))
+
+
+def session_of(ctx: typer.Context) -> Session:
+    found = ctx.find_object(Session)
+    if found is None:
+        raise RuntimeError("the command line was entered without its options")
+    return found
+
+
+def load_program(path: Path) -> Program:
+    """Read and check program.toml. Raises BadInput naming every problem."""
+    return read_program(read_text(path, "run `nftloyalty init` to write one, or name yours with --program"), str(path))
+
+
+def read_text(path: Path, mend: str = "") -> str:
+    """A UTF-8 file. Raises BadInput if it is missing or not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(str(path), [Problem(str(path), "there is no such file", mend)]) from None
+    except (OSError, UnicodeDecodeError) as failure:
+        raise BadInput(str(path), [Problem(str(path), f"can't be read as text: {failure}")]) from None
+
+
+@contextmanager
+def running(ctx: typer.Context) -> Iterator[tuple[App, Program]]:
+    """The app and the program for one command."""
+    session = session_of(ctx)
+    program = load_program(session.program_path)
+    with running_app(ctx) as app:
+        yield app, program
+
+
+@contextmanager
+def running_app(ctx: typer.Context) -> Iterator[App]:
+    """The app alone, for commands that need no program."""
+    settings = session_of(ctx).settings
+    app = build_app(settings, password=asking(settings))
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+def asking(settings: Settings) -> Callable[[str], str]:
+    """Passwords from the settings, else from the person at the terminal; each key is asked for once."""
+    from_settings = password_from(settings)
+    if settings.password is not None or settings.password_file is not None:
+        return from_settings
+    known: dict[str, str] = {}
+
+    def ask(name: str) -> str:
+        if name not in known:
+            known[name] = prompt_password(f"Password of the key {name}: ")
+        return known[name]
+
+    return ask
+
+
+def prompt_password(question: str) -> str:
+    if not sys.stdin.isatty():
+        raise KeyProblem(
+            "a key's password is needed and there is no terminal to ask at",
+            mend="set NFTLOYALTY_KEY_PASSWORD_FILE or give --password-file",
+        )
+    return getpass.getpass(question, stream=sys.stderr)
+
+
+def choose_password(settings: Settings, name: str) -> str:
+    """The password for a new key: from the settings, else asked for twice."""
+    if settings.password is not None or settings.password_file is not None:
+        return password_from(settings)(name)
+    first = prompt_password(f"Password for the new key {name}: ")
+    if prompt_password("The same again: ") != first:
+        raise KeyProblem("the two passwords differ", mend="try again")
+    return first
+
+
+def with_rpc(session: Session, url: str) -> Session:
+    """The same session against another node."""
+    return replace(session, settings=replace(session.settings, rpc_url=url))
+
+
+def print_json(value: Mapping[str, object] | list[object]) -> None:
+    """Machine-readable output: one JSON document on stdout."""
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

@@ -1,0 +1,110 @@
+"""Settings from the environment. Nothing else in the package reads it.
+
+Every setting has a default that works on one machine without any set-up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nftloyalty.errors import BadInput, Problem
+
+
+class Secret:
+    """A value that never shows itself; `reveal()` is the one way to it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Secret is never pickled or copied")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable: its name, default as text, unit, and what it does. docs/operating.md shows them."""
+
+    name: str
+    default: str
+    unit: str
+    does: str
+
+
+SETTINGS = (
+    Setting("NFTLOYALTY_HOME", ".nftloyalty", "folder", "where keys and the embedded database live"),
+    Setting("DATABASE_URL", "", "URL", "postgresql://... ; empty = SQLite in NFTLOYALTY_HOME"),
+    Setting("NFTLOYALTY_RPC_URL", "http://127.0.0.1:8545", "URL", "JSON-RPC address of the chain's node"),
+    Setting("NFTLOYALTY_RPC_TIMEOUT", "30", "seconds", "longest wait for one answer of the node"),
+    Setting("NFTLOYALTY_KEY_PASSWORD", "", "text", "password of the keys; a file or the prompt is better"),
+    Setting("NFTLOYALTY_KEY_PASSWORD_FILE", "", "file", "file whose first line is the password of the keys"),
+    Setting("NFTLOYALTY_MAX_FEE_GWEI", "500", "gwei per gas", "never offer more than this for gas"),
+    Setting("NFTLOYALTY_WINDOW", "16", "transactions", "most transactions in flight per signer, 1 to 64"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    home: Path
+    database_url: str = field(repr=False)
+    rpc_url: str = field(repr=False)
+    rpc_timeout_seconds: float
+    password: Secret | None
+    password_file: Path | None
+    max_fee_wei: int
+    window: int
+
+    @property
+    def keys_folder(self) -> Path:
+        return self.home / "keys"
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Read all settings at once; raises BadInput naming every variable that is wrong."""
+    problems: list[Problem] = []
+    defaults = {setting.name: setting.default for setting in SETTINGS}
+
+    def text(name: str) -> str:
+        return environment.get(name, "") or defaults[name]
+
+    def number(name: str, least: float, most: float) -> float:
+        given = text(name)
+        try:
+            value = float(given)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            problems.append(Problem(name, f"{given!r} is not a number from {least:g} to {most:g}"))
+        return value
+
+    home = Path(text("NFTLOYALTY_HOME")).expanduser()
+    rpc_url = text("NFTLOYALTY_RPC_URL")
+    if urlsplit(rpc_url).scheme not in ("http", "https"):
+        problems.append(Problem("NFTLOYALTY_RPC_URL", "is not an http:// or https:// address"))
+    if environment.get("NFTLOYALTY_KEY_PASSWORD") and environment.get("NFTLOYALTY_KEY_PASSWORD_FILE"):
+        problems.append(Problem("NFTLOYALTY_KEY_PASSWORD", "is set beside NFTLOYALTY_KEY_PASSWORD_FILE", "unset one"))
+    timeout = number("NFTLOYALTY_RPC_TIMEOUT", 0.1, 600)
+    max_fee_gwei = number("NFTLOYALTY_MAX_FEE_GWEI", 0.000001, 1_000_000)
+    window = number("NFTLOYALTY_WINDOW", 1, 64)
+    if problems:
+        raise BadInput("environment", problems)
+    password = environment.get("NFTLOYALTY_KEY_PASSWORD", "")
+    password_file = environment.get("NFTLOYALTY_KEY_PASSWORD_FILE", "")
+    return Settings(
+        home=home,
+        database_url=text("DATABASE_URL") or f"sqlite:///{home.resolve() / 'nftloyalty.db'}",
+        rpc_url=rpc_url,
+        rpc_timeout_seconds=timeout,
+        password=Secret(password) if password else None,
+        password_file=Path(password_file).expanduser() if password_file else None,
+        max_fee_wei=int(max_fee_gwei * 10**9),
+        window=int(window),
+    )

@@ -1,0 +1,190 @@
+"""Addressed vouchers: a signed promise of one card or one stamp to one wallet, and their strict JSON form.
+
+    {"kind": "card", "to": "0x…", "tier": 1, "expires_at": 0, "epoch": 0, "deadline": 1830000000}
+    {"kind": "stamp", "to": "0x…", "stamp_type": 3, "epoch": 0, "deadline": 1830000000}
+
+A signed voucher wraps one of these with the chain, the contract, the signer and the signature.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nftloyalty.domain.address import Address, parse_address
+from nftloyalty.domain.words import STAMP_TYPES
+from nftloyalty.errors import BadInput, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class CardVoucher:
+    """Times in unix seconds: `expires_at` 0 = for life, `deadline` is the last second at which it can be claimed."""
+
+    to: Address
+    tier: int
+    expires_at: int
+    epoch: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class StampVoucher:
+    """`deadline` in unix seconds, the last second at which it can be claimed."""
+
+    to: Address
+    stamp_type: int
+    epoch: int
+    deadline: int
+
+
+Voucher = CardVoucher | StampVoucher
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVoucher:
+    """A voucher as it is handed out. `contract` is the one that will honour it."""
+
+    voucher: Voucher
+    chain_id: int
+    contract: Address
+    signer: Address
+    signature: bytes
+
+
+def to_json(voucher: Voucher) -> dict[str, Any]:
+    if isinstance(voucher, CardVoucher):
+        return {
+            "kind": "card",
+            "to": voucher.to,
+            "tier": voucher.tier,
+            "expires_at": voucher.expires_at,
+            "epoch": voucher.epoch,
+            "deadline": voucher.deadline,
+        }
+    return {
+        "kind": "stamp",
+        "to": voucher.to,
+        "stamp_type": voucher.stamp_type,
+        "epoch": voucher.epoch,
+        "deadline": voucher.deadline,
+    }
+
+
+def from_json(data: object, source: str = "voucher") -> Voucher:
+    """Raises BadInput naming every wrong, missing and unknown field."""
+    reader = _Reader()
+    voucher = _read_voucher(reader, data, "")
+    if voucher is None or reader.problems:
+        raise BadInput(source, reader.problems)
+    return voucher
+
+
+def signed_to_json(signed: SignedVoucher) -> dict[str, Any]:
+    return {
+        "voucher": to_json(signed.voucher),
+        "chain_id": signed.chain_id,
+        "contract": signed.contract,
+        "signer": signed.signer,
+        "signature": "0x" + signed.signature.hex(),
+    }
+
+
+def signed_from_json(data: object, source: str = "voucher") -> SignedVoucher:
+    """Raises BadInput naming every wrong, missing and unknown field. The signature itself is not verified here."""
+    reader = _Reader()
+    fields = reader.table(data, "", ("voucher", "chain_id", "contract", "signer", "signature"))
+    if fields is None:
+        raise BadInput(source, reader.problems)
+    voucher = _read_voucher(reader, fields["voucher"], "voucher") if "voucher" in fields else None
+    chain_id = reader.whole(fields, "chain_id", 1, (1 << 63) - 1)
+    contract = reader.address(fields, "contract")
+    signer = reader.address(fields, "signer")
+    signature = reader.signature(fields, "signature")
+    if reader.problems or voucher is None:
+        raise BadInput(source, reader.problems)
+    return SignedVoucher(voucher, chain_id, contract, signer, signature)
+
+
+_CARD_FIELDS = ("to", "tier", "expires_at", "epoch", "deadline")
+_STAMP_FIELDS = ("to", "stamp_type", "epoch", "deadline")
+_HEX = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+# The shortest is r, s, v of a plain key; wallets that are contracts (ERC-1271) define their own form.
+_SIGNATURE_BYTES = range(65, 2049)
+
+
+def _read_voucher(reader: "_Reader", data: object, place: str) -> Voucher | None:
+    """None only when problems were noted."""
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    if isinstance(data, Mapping) and kind not in ("card", "stamp"):
+        reader.problem(_join(place, "kind"), 'must be "card" or "stamp"' if "kind" in data else "is missing")
+        return None
+    fields = reader.table(data, place, ("kind", *(_CARD_FIELDS if kind == "card" else _STAMP_FIELDS)))
+    if fields is None:
+        return None
+    to = reader.address(fields, "to", place)
+    epoch = reader.whole(fields, "epoch", 0, (1 << 24) - 1, place)
+    deadline = reader.whole(fields, "deadline", 1, (1 << 40) - 1, place)
+    if kind == "stamp":
+        return StampVoucher(to, reader.whole(fields, "stamp_type", 1, STAMP_TYPES, place), epoch, deadline)
+    tier = reader.whole(fields, "tier", 1, 255, place)
+    return CardVoucher(to, tier, reader.whole(fields, "expires_at", 0, (1 << 40) - 1, place), epoch, deadline)
+
+
+class _Reader:
+    """Collects the problems of one JSON document. A wrong field reads as an empty value; callers look at `problems`."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def problem(self, place: str, what: str, mend: str = "") -> None:
+        self.problems.append(Problem(place, what, mend))
+
+    def table(self, data: object, place: str, names: tuple[str, ...]) -> Mapping[str, Any] | None:
+        if not isinstance(data, Mapping):
+            self.problem(place or "voucher", "must be a JSON object")
+            return None
+        for name in data:
+            if name not in names:
+                near = difflib.get_close_matches(str(name), names, 1)
+                self.problem(_join(place, str(name)), "is not known", f"did you mean {near[0]}?" if near else "")
+        for name in names:
+            if name not in data:
+                self.problem(_join(place, name), "is missing")
+        return data
+
+    def whole(self, fields: Mapping[str, Any], name: str, least: int, most: int, place: str = "") -> int:
+        value = fields.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            self.problem(_join(place, name), f"must be a whole number from {least} to {most}")
+            return least
+        return value
+
+    def address(self, fields: Mapping[str, Any], name: str, place: str = "") -> Address:
+        if name not in fields:
+            return ""
+        try:
+            return parse_address(fields[name]) if isinstance(fields[name], str) else self._not_text(name, place)
+        except ValueError as error:
+            self.problem(_join(place, name), str(error))
+            return ""
+
+    def signature(self, fields: Mapping[str, Any], name: str) -> bytes:
+        if name not in fields:
+            return b""
+        value = fields[name]
+        if not isinstance(value, str) or not _HEX.fullmatch(value):
+            self.problem(name, "must be text of 0x and hex digits")
+            return b""
+        signature = bytes.fromhex(value[2:])
+        if len(signature) not in _SIGNATURE_BYTES:
+            self.problem(name, f"is {len(signature)} bytes long", "from 65 to 2,048")
+        return signature
+
+    def _not_text(self, name: str, place: str) -> str:
+        self.problem(_join(place, name), "must be text")
+        return ""
+
+
+def _join(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name

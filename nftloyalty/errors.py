@@ -1,0 +1,153 @@
+"""Every error this package raises on purpose.
+
+    LoyaltyError
+    ├── BadInput                  a file, option or request is wrong: names every place and its mend
+    ├── Unknown                   something asked for by name does not exist
+    ├── KeyProblem                a key is missing, exists already, or its password is wrong
+    ├── ProgramProblem            the program is not open, or differs from what was asked
+    ├── ChainProblem
+    │   ├── NodeUnreachable       no answer from the node
+    │   ├── NodeRefused           the node answered with a JSON-RPC error
+    │   ├── WrongChain            the node serves another chain than the program's
+    │   ├── Reverted              a contract refused, with its decoded error
+    │   └── OutOfFunds            the signer can't pay
+    ├── SigningProblem
+    │   ├── SignerBusy            another process holds the signer's lease
+    │   └── SignerHalted          the chain and our books disagree about the signer
+    └── QuotaSpent                today's quota is too small for what is left
+
+`code` is stable and may be matched by programs; `mend` says what to do. `web/errors.py` alone knows HTTP.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class LoyaltyError(Exception):
+    """Root of the tree. `str(error)` is the sentence shown to people; it never holds a secret."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, mend: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.mend = mend
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with an input: where it is (`line 7`, `stamps[2].cap`), what is wrong, and how to mend it."""
+
+    place: str
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}" + (f" ({self.mend})" if self.mend else "")
+
+
+class BadInput(LoyaltyError):
+    """An input is wrong. All problems are collected before it is raised, and nothing has been changed."""
+
+    code = "bad_input"
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        count = len(problems)
+        super().__init__(f"{source}: {count} problem{'' if count == 1 else 's'}; nothing was changed")
+        self.source = source
+        self.problems = tuple(problems)
+
+
+class Unknown(LoyaltyError):
+    code = "unknown"
+
+
+class KeyProblem(LoyaltyError):
+    code = "key_problem"
+
+
+class ProgramProblem(LoyaltyError):
+    code = "program_problem"
+
+
+class ChainProblem(LoyaltyError):
+    code = "chain_problem"
+
+
+class NodeUnreachable(ChainProblem):
+    code = "node_unreachable"
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(
+            f"no answer from the node at {url}: {why}", mend="check the address and that the node is running"
+        )
+        self.url = url
+
+
+class NodeRefused(ChainProblem):
+    """A JSON-RPC error answer. `data` is the node's error data, revert bytes included, as 0x-hex if it gave any."""
+
+    code = "node_refused"
+
+    def __init__(self, method: str, rpc_code: int, rpc_message: str, data: str = "") -> None:
+        super().__init__(f"the node refused {method}: {rpc_message} ({rpc_code})")
+        self.method = method
+        self.rpc_code = rpc_code
+        self.rpc_message = rpc_message
+        self.data = data
+
+
+class WrongChain(ChainProblem):
+    code = "wrong_chain"
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(
+            f"the node serves chain {found}, the program belongs on chain {expected}",
+            mend="point --rpc at a node of the right chain, or change [chain] id in program.toml",
+        )
+        self.expected = expected
+        self.found = found
+
+
+class Reverted(ChainProblem):
+    """A contract refused. `name` is the Solidity error's name ("" if it can't be decoded), `args` its named values."""
+
+    code = "reverted"
+
+    def __init__(self, name: str, args: dict[str, Any], data: str = "") -> None:
+        shown = ", ".join(f"{key} {value}" for key, value in args.items())
+        what = f"{name}({shown})" if name else (f"unknown error {data}" if data and data != "0x" else "no reason given")
+        super().__init__(f"the contract refused: {what}")
+        self.name = name
+        self.values = args
+        self.data = data
+
+
+class OutOfFunds(ChainProblem):
+    code = "out_of_funds"
+
+    def __init__(self, address: str, has_wei: int, needs_wei: int) -> None:
+        super().__init__(
+            f"{address} has {has_wei / 10**18:.6f} coins and needs about {needs_wei / 10**18:.6f}",
+            mend=f"send it at least {(needs_wei - has_wei) / 10**18:.6f} more",
+        )
+        self.address = address
+        self.has_wei = has_wei
+        self.needs_wei = needs_wei
+
+
+class SigningProblem(LoyaltyError):
+    code = "signing_problem"
+
+
+class SignerBusy(SigningProblem):
+    code = "signer_busy"
+
+
+class SignerHalted(SigningProblem):
+    code = "signer_halted"
+
+
+class QuotaSpent(LoyaltyError):
+    code = "quota_spent"

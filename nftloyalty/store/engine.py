@@ -1,0 +1,275 @@
+"""Opening the database, its two kinds of transaction, and its schema's age.
+
+SQLite is the embedded default: write-ahead log, every commit on disk before it returns, and writers that queue at BEGIN
+instead of failing half-way. PostgreSQL is spoken to through psycopg 3. A URL's password is never shown.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from nftloyalty.errors import BadInput, LoyaltyError, Problem, ProgramProblem
+
+BUSY_SECONDS = 30
+"""How long a SQLite writer queues behind another one before it gives up."""
+
+CONNECT_SECONDS = 10
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_READS = "nftloyalty_reads"
+# Any constant of our own: processes that upgrade one PostgreSQL database at once take turns on it.
+_UPGRADE_LOCK = 0x6E66746C
+
+
+class DatabaseProblem(LoyaltyError):
+    """The database can't be opened, reached, or entered in time. `database` is its address without the password."""
+
+    code = "database_problem"
+
+    def __init__(self, database: str, why: str) -> None:
+        super().__init__(
+            f"the database {database} can't be used: {why}",
+            mend="check DATABASE_URL, that the server runs, and that the folder can be written to",
+        )
+        self.database = database
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for `sqlite:///file` or `postgresql://...` (`postgres://` too). Connects only when it is first used.
+
+    A new SQLite file and its folder are made readable for this user only. Raises BadInput for any other URL.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise _unfit("is not a database URL") from None
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _open_sqlite(parsed)
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return _open_postgresql(parsed)
+    raise _unfit(f"names the database {parsed.drivername!r}, which is not supported")
+
+
+def address_of(engine: Engine) -> str:
+    """The database's address for people: no password, and no options, which may hold secrets too."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
+
+
+@contextmanager
+def begin(engine: Engine) -> Iterator[Connection]:
+    """A write transaction: committed at the end of the block, rolled back if it raises.
+
+    On SQLite it holds the one write lock from its start, so what it reads can't change under it.
+    """
+    with _connected(engine, {}) as connection:
+        yield connection
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """A read transaction: one unchanging picture of the database, which blocks no writer. Writing in it fails."""
+    options: dict[str, Any] = {_READS: True}
+    if engine.dialect.name == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with _connected(engine, options) as connection:
+        yield connection
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to this version, in one transaction. Doing it twice, or in two processes at once, is harmless.
+
+    Raises ProgramProblem if the database was written by a newer version.
+    """
+    # SQLite changes a column by making the table anew, during which rows point at a table that is away for a moment.
+    # Its foreign keys can be switched only outside a transaction; they are checked as a whole before the commit.
+    sqlite = engine.dialect.name == "sqlite"
+    with _reachable(engine) as connection:
+        if sqlite:
+            _switch_foreign_keys(connection, on=False)
+        try:
+            with connection.begin():
+                if not sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+                _refuse_newer(connection, engine)
+                config = _configuration()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                    raise ProgramProblem("the schema upgrade would leave rows that point nowhere; nothing was changed")
+        finally:
+            if sqlite:
+                _switch_foreign_keys(connection, on=True)
+
+
+def check_schema(engine: Engine) -> None:
+    """Raises ProgramProblem unless the schema is exactly this version's. Changes nothing."""
+    with _reachable(engine) as connection, connection.execution_options(**{_READS: True}).begin():
+        found = _refuse_newer(connection, engine)
+    if found != _newest():
+        state = "has no tables yet" if found is None else f"is of an older version (schema {found}, not {_newest()})"
+        raise ProgramProblem(f"the database {address_of(engine)} {state}", mend="run `nftloyalty upgrade`")
+
+
+def prepare(engine: Engine) -> None:
+    """Make the database ready to use: an embedded or an empty one is upgraded, any other must be of this version.
+
+    A shared database is never changed under processes of another version that may be using it: raises ProgramProblem.
+    """
+    if engine.dialect.name != "sqlite":
+        with read(engine) as tx:
+            empty = MigrationContext.configure(tx).get_current_revision() is None
+        if not empty:
+            check_schema(engine)
+            return
+    upgrade(engine)
+
+
+def _unfit(what: str) -> BadInput:
+    # The URL itself is not shown: one that can't be parsed may hold a password anywhere.
+    mend = "use sqlite:///folder/file.db or postgresql://user:password@host/database"
+    return BadInput("DATABASE_URL", [Problem("the database URL", what, mend)])
+
+
+def _open_sqlite(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:") or "memory" in url.query.get("mode", ""):
+        raise _unfit("is SQLite in memory, which forgets what was sent")
+    if sqlite3.sqlite_version_info < (3, 35):
+        raise _unfit(f"needs SQLite 3.35 or newer, and Python has {sqlite3.sqlite_version}")
+    engine = create_engine(
+        url.set(drivername="sqlite"),
+        connect_args={"timeout": BUSY_SECONDS},
+        hide_parameters=True,
+        pool_size=10,
+        max_overflow=40,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    if not str(url.database).startswith("file:"):
+        _make_private(Path(str(url.database)), address_of(engine))
+    return engine
+
+
+def _open_postgresql(url: URL) -> Engine:
+    query = dict(url.query)
+    # libpq takes a password among the options too; there it would be shown with the URL.
+    password = query.pop("password", None)
+    url = url.set(drivername="postgresql+psycopg", query=query)
+    if password is not None:
+        url = url.set(password=password if isinstance(password, str) else password[-1])
+    return create_engine(
+        url,
+        connect_args={} if "connect_timeout" in query else {"connect_timeout": CONNECT_SECONDS},
+        hide_parameters=True,
+        pool_pre_ping=True,
+    )
+
+
+def _make_private(file: Path, shown: str) -> None:
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as failure:
+        raise DatabaseProblem(shown, failure.strerror or type(failure).__name__) from None
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    # The sqlite3 module shall start no transactions by itself: it would do so late, before the first write, and then
+    # without IMMEDIATE. Ours are started by _begin_sqlite.
+    connection.isolation_level = None
+    _enter_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    # Entering WAL needs the file alone for a moment, and SQLite does not queue for that: two first openers would fail.
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as failure:
+            if failure.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+            continue
+        if mode != "wal":
+            raise sqlite3.OperationalError("its file system can't hold a write-ahead log (WAL)")
+        return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = bool(connection.get_execution_options().get(_READS))
+    connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _reachable(engine: Engine) -> Iterator[Connection]:
+    try:
+        connection = engine.connect()
+    except DBAPIError as failure:
+        raise _unreachable(engine, failure) from None
+    with connection:
+        yield connection
+
+
+@contextmanager
+def _connected(engine: Engine, options: dict[str, Any]) -> Iterator[Connection]:
+    with _reachable(engine) as plain:
+        connection = plain.execution_options(**options) if options else plain
+        try:
+            transaction = connection.begin()
+        except OperationalError as failure:
+            raise _unreachable(engine, failure) from None
+        with transaction:
+            yield connection
+
+
+def _unreachable(engine: Engine, failure: DBAPIError) -> DatabaseProblem:
+    why = " ".join(str(failure.orig).split())
+    if engine.url.password:
+        why = why.replace(str(engine.url.password), "***")
+    return DatabaseProblem(address_of(engine), why)
+
+
+def _switch_foreign_keys(connection: Connection, *, on: bool) -> None:
+    # On the driver's connection: SQLAlchemy's would open a transaction, in which the switch does nothing.
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
+    cursor.close()
+
+
+def _configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _newest() -> str | None:
+    return ScriptDirectory.from_config(_configuration()).get_current_head()
+
+
+def _refuse_newer(connection: Connection, engine: Engine) -> str | None:
+    """The schema's revision, None if there is no schema. Raises ProgramProblem if this version doesn't know it."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+    if found is not None and found not in known:
+        raise ProgramProblem(
+            f"the database {address_of(engine)} is of a newer version of nftloyalty (schema {found})",
+            mend="run the version that wrote it, or a newer one",
+        )
+    return found

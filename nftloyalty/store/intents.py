@@ -1,0 +1,460 @@
+"""Intents: one thing each that must happen on chain exactly once, unique by chain and request key.
+
+`accept` and `accept_many` are the door; `slots.reserve` batches what waits; the functions at the end settle what a
+slot's transaction did. They go by the slot's recorded state, so the slot is moved first, in the same transaction.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, not_, or_, select, text, update
+
+from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotState
+from nftloyalty.errors import Unknown
+from nftloyalty.store.tables import attempts, intents, slots
+from nftloyalty.store.writing import MANY, insert_many_new, insert_new, refuse, to_intent
+
+# Any constant of our own: the first half of the PostgreSQL lock that bulk intakes of one program take turns on.
+_INTAKE_LOCK = 0x6E6674
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class NewIntent:
+    """What is asked for. `args` is what the calldata needs beside the recipient (tier, expiry, a voucher, ...)."""
+
+    public_id: str
+    chain: int
+    program: int | None
+    signer: int
+    kind: Kind
+    stamp_type: int
+    recipient: str | None
+    args: Mapping[str, Any]
+    request_key: str
+
+
+@dataclass(frozen=True)
+class IntentRow:
+    """`code` is the contract's skip code: set while INCLUDED it foretells REJECTED. `log_index` is its proof's."""
+
+    id: int
+    public_id: str
+    chain: int
+    program: int | None
+    signer: int
+    kind: Kind
+    stamp_type: int
+    recipient: str | None
+    args: Mapping[str, Any]
+    request_key: str
+    state: IntentState
+    slot: int | None
+    position: int | None
+    tx_hash: str | None
+    block_number: int | None
+    block_hash: str | None
+    log_index: int | None
+    code: int | None
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """How many of a bulk intake were new, and how many had been asked for before."""
+
+    new: int
+    known: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """What can share a transaction."""
+
+    program: int | None
+    kind: Kind
+    stamp_type: int
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What the included transaction did for one intent: the log that shows it, and the skip code if it was skipped."""
+
+    intent: int
+    log_index: int | None
+    code: int | None = None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a final slot's intents ended. `unproven` ones have neither a mint nor a skip: an alarm, never expected."""
+
+    final: int
+    rejected: int
+    unproven: int
+
+
+def accept(tx: Connection, new: NewIntent, now: datetime) -> tuple[IntentRow, bool]:
+    """The intent of this request key, and whether it was made just now. An earlier one comes back as it is."""
+    made = tx.execute(
+        insert_new(tx, intents, intents.c.chain, intents.c.request_key).values(_fresh(new, now)).returning(*intents.c)
+    ).one_or_none()
+    if made is not None:
+        return IntentRow(*made), True
+    known = tx.execute(
+        select(intents).where(intents.c.chain == new.chain, intents.c.request_key == new.request_key)
+    ).one()
+    return IntentRow(*known), False
+
+
+def accept_many(tx: Connection, new: Iterable[NewIntent], now: datetime) -> Accepted:
+    """Accept any number in order; those whose request key is known stay as they are."""
+    total = made = 0
+    locked: set[int] = set()
+    for chunk in _chunks(new):
+        if tx.dialect.name == "postgresql":
+            # Two intakes of the same file in another order would otherwise wait for each other's rows for ever.
+            for program in sorted({intent.program or 0 for intent in chunk} - locked):
+                tx.execute(
+                    text("SELECT pg_advisory_xact_lock(:intake, :program)"),
+                    {"intake": _INTAKE_LOCK, "program": program % 2**31},
+                )
+                locked.add(program)
+        made += insert_many_new(
+            tx, intents, [_fresh(intent, now) for intent in chunk], intents.c.chain, intents.c.request_key
+        )
+        total += len(chunk)
+    return Accepted(new=made, known=total - made)
+
+
+def ask_again(tx: Connection, new: Iterable[NewIntent], now: datetime) -> int:
+    """Take rejected and cancelled intents up once more, with the signer and args given now; returns how many.
+
+    They are found by chain and request key. Those in any other state are left alone. Nothing was minted for them and no
+    bytes can mint them any more, so this stays exactly once.
+    """
+    to_intent(IntentState.REJECTED, IntentState.RECEIVED)
+    to_intent(IntentState.CANCELLED, IntentState.RECEIVED)
+    query = (
+        update(intents)
+        .where(
+            intents.c.chain == bindparam("in_chain"),
+            intents.c.request_key == bindparam("of_key"),
+            or_(intents.c.state == IntentState.REJECTED, intents.c.state == IntentState.CANCELLED),
+        )
+        .values(
+            state=IntentState.RECEIVED,
+            signer=bindparam("new_signer"),
+            args=bindparam("new_args"),
+            updated_at=now,
+            slot=None,
+            position=None,
+            tx_hash=None,
+            block_number=None,
+            block_hash=None,
+            log_index=None,
+            code=None,
+            error=None,
+        )
+    )
+    again = 0
+    for chunk in _chunks(new):
+        values = [
+            {
+                "in_chain": intent.chain,
+                "of_key": intent.request_key,
+                "new_signer": intent.signer,
+                "new_args": intent.args,
+            }
+            for intent in chunk
+        ]
+        again += tx.execute(query, values).rowcount
+    return again
+
+
+def get(tx: Connection, public_id: str) -> IntentRow:
+    """Raises Unknown."""
+    row = tx.execute(select(intents).where(intents.c.public_id == public_id)).one_or_none()
+    if row is None:
+        raise Unknown(f"there is no intent {public_id!r}")
+    return IntentRow(*row)
+
+
+def by_keys(tx: Connection, chain: int, keys: Iterable[str]) -> dict[str, IntentRow]:
+    """The intents of these request keys on this chain; keys nobody asked for are left out. Any number of keys."""
+    found: dict[str, IntentRow] = {}
+    for chunk in _chunks(keys):
+        query = select(intents).where(intents.c.chain == chain, intents.c.request_key.in_(chunk))
+        found.update((row.request_key, IntentRow(*row)) for row in tx.execute(query))
+    return found
+
+
+def of_slot(tx: Connection, slot: int) -> list[IntentRow]:
+    """The intents that ride in this slot, in the order of its batch."""
+    query = select(intents).where(intents.c.slot == slot).order_by(intents.c.position)
+    return [IntentRow(*row) for row in tx.execute(query)]
+
+
+def waiting(
+    tx: Connection,
+    signer: int,
+    *,
+    limit: int,
+    kinds: Collection[Kind] | None = None,
+    skip: Collection[Group] = (),
+) -> list[IntentRow]:
+    """Up to `limit` RECEIVED intents of one group (program, kind, stamp type), oldest first.
+
+    It is the group whose oldest waiting intent is the oldest, so no program waits behind a later airdrop of another.
+    `kinds` narrows the choice; groups in `skip` are passed over (their quota is spent, say). Empty if nothing waits.
+    """
+    waits = (intents.c.signer == signer, intents.c.state == IntentState.RECEIVED)
+    oldest = select(intents.c.program, intents.c.kind, intents.c.stamp_type).where(*waits)
+    if kinds is not None:
+        oldest = oldest.where(intents.c.kind.in_(list(kinds)))
+    for passed in skip:
+        oldest = oldest.where(not_(_in_group(passed)))
+    first = tx.execute(oldest.order_by(intents.c.id).limit(1)).one_or_none()
+    if first is None:
+        return []
+    group = _in_group(Group(*first))
+    query = select(intents).where(*waits, group).order_by(intents.c.id).limit(limit)
+    return [IntentRow(*row) for row in tx.execute(query)]
+
+
+def counts_by_state(
+    tx: Connection, program: int, kind: Kind | None = None, stamp_type: int | None = None
+) -> dict[IntentState, int]:
+    """How many intents of a program are in each state; states with none are left out."""
+    query = select(intents.c.state, func.count()).where(intents.c.program == program).group_by(intents.c.state)
+    if kind is not None:
+        query = query.where(intents.c.kind == kind)
+    if stamp_type is not None:
+        query = query.where(intents.c.stamp_type == stamp_type)
+    return {row[0]: row[1] for row in tx.execute(query)}
+
+
+def counts_of(tx: Connection, ids: Iterable[int]) -> dict[IntentState, int]:
+    """How many of these intents are in each state; states with none are left out."""
+    counts: dict[IntentState, int] = {}
+    for chunk in _chunks(ids):
+        query = select(intents.c.state, func.count()).where(intents.c.id.in_(chunk)).group_by(intents.c.state)
+        for state, count in tx.execute(query):
+            counts[state] = counts.get(state, 0) + count
+    return counts
+
+
+def reject(
+    tx: Connection, ids: Sequence[int], now: datetime, *, code: int | None = None, error: str | None = None
+) -> None:
+    """RECEIVED → REJECTED: the dry run says the contract would refuse these. All of them, or IllegalTransition."""
+    _leave_waiting(tx, ids, IntentState.REJECTED, {"code": code, "error": error, "updated_at": now})
+
+
+def cancel(tx: Connection, ids: Sequence[int], now: datetime) -> None:
+    """RECEIVED → CANCELLED: nothing was reserved for these yet. All of them, or IllegalTransition."""
+    _leave_waiting(tx, ids, IntentState.CANCELLED, {"updated_at": now})
+
+
+def batch(tx: Connection, signer: int, slot: int, ids: Sequence[int], now: datetime) -> None:
+    """RECEIVED → BATCHED in this order. Only for `slots.reserve`. All of them, or IllegalTransition."""
+    if not ids:
+        return
+    query = (
+        update(intents)
+        .where(
+            intents.c.id == bindparam("intent"),
+            intents.c.signer == signer,
+            intents.c.state == IntentState.RECEIVED,
+        )
+        .values(
+            **to_intent(IntentState.RECEIVED, IntentState.BATCHED),
+            slot=slot,
+            position=bindparam("place"),
+            updated_at=now,
+        )
+    )
+    changed = tx.execute(query, [{"intent": intent, "place": place} for place, intent in enumerate(ids)])
+    if changed.rowcount != len(ids):
+        _refuse_first(tx, ids, IntentState.BATCHED, and_(intents.c.slot == slot, intents.c.signer == signer))
+
+
+def mark_included(tx: Connection, slot: int, landed: Sequence[Landed], now: datetime) -> None:
+    """BATCHED → INCLUDED for those whose own log is in the included transaction, with that log's place.
+
+    The slot is INCLUDED and succeeded. An intent without a log stays BATCHED: a receipt alone proves nothing.
+    """
+    seen = _slot_seen(tx, slot, {SlotState.INCLUDED})
+    if not seen.succeeded or seen.noop:
+        raise IllegalTransition(f"slot {slot} carried out nothing: its intents", "batched", "included")
+    if not landed:
+        return
+    query = (
+        update(intents)
+        .where(intents.c.id == bindparam("intent"), intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
+        .values(
+            **to_intent(IntentState.BATCHED, IntentState.INCLUDED),
+            tx_hash=seen.tx_hash,
+            block_number=seen.block_number,
+            block_hash=seen.block_hash,
+            log_index=bindparam("at_log"),
+            code=bindparam("skip_code"),
+            updated_at=now,
+        )
+    )
+    values = [{"intent": one.intent, "at_log": one.log_index, "skip_code": one.code} for one in landed]
+    if tx.execute(query, values).rowcount != len(landed):
+        ids = [one.intent for one in landed]
+        _refuse_first(tx, ids, IntentState.INCLUDED, and_(intents.c.slot == slot))
+
+
+def mark_reorged(tx: Connection, slot: int, now: datetime) -> int:
+    """INCLUDED → BATCHED: the slot's block is gone and the slot is BROADCASTING again. Returns how many."""
+    _slot_seen(tx, slot, {SlotState.BROADCASTING})
+    changed = tx.execute(
+        update(intents)
+        .where(intents.c.slot == slot, intents.c.state == IntentState.INCLUDED)
+        .values(
+            **to_intent(IntentState.INCLUDED, IntentState.BATCHED),
+            tx_hash=None,
+            block_number=None,
+            block_hash=None,
+            log_index=None,
+            code=None,
+            updated_at=now,
+        )
+    )
+    return changed.rowcount
+
+
+def mark_final(tx: Connection, slot: int, now: datetime) -> Settled:
+    """INCLUDED → FINAL, or REJECTED with the skip code for what was skipped. The slot is FINAL."""
+    _slot_seen(tx, slot, {SlotState.FINAL})
+    included = (intents.c.slot == slot, intents.c.state == IntentState.INCLUDED)
+    rejected = tx.execute(
+        update(intents)
+        .where(*included, intents.c.code.is_not(None))
+        .values(**to_intent(IntentState.INCLUDED, IntentState.REJECTED), updated_at=now)
+    )
+    final = tx.execute(
+        update(intents)
+        .where(*included, intents.c.code.is_(None))
+        .values(**to_intent(IntentState.INCLUDED, IntentState.FINAL), updated_at=now)
+    )
+    unproven = tx.execute(
+        select(func.count()).where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
+    ).scalar_one()
+    return Settled(final=final.rowcount, rejected=rejected.rowcount, unproven=unproven)
+
+
+def reject_unproven(tx: Connection, slot: int, error: str, now: datetime) -> int:
+    """BATCHED → REJECTED for what a FINAL slot did nothing for (see Settled.unproven). Returns how many."""
+    _slot_seen(tx, slot, {SlotState.FINAL})
+    changed = tx.execute(
+        update(intents)
+        .where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
+        .values(**to_intent(IntentState.BATCHED, IntentState.REJECTED), error=error, updated_at=now)
+    )
+    return changed.rowcount
+
+
+def return_to_received(tx: Connection, slot: int, now: datetime) -> int:
+    """BATCHED → RECEIVED: the slot's nonce is spent for good and nothing of it happened. Returns how many.
+
+    The slot is FINAL_REVERTED, FINAL_NOOP, or FOREIGN (once the foreign use is final and the chain was searched for
+    what a lost copy of this database may have sent).
+    """
+    _slot_seen(tx, slot, {SlotState.FINAL_REVERTED, SlotState.FINAL_NOOP, SlotState.FOREIGN})
+    changed = tx.execute(
+        update(intents)
+        .where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
+        .values(
+            **to_intent(IntentState.BATCHED, IntentState.RECEIVED),
+            slot=None,
+            position=None,
+            updated_at=now,
+        )
+    )
+    return changed.rowcount
+
+
+@dataclass(frozen=True)
+class _SlotSeen:
+    state: SlotState
+    tx_hash: str | None
+    block_number: int | None
+    block_hash: str | None
+    succeeded: bool | None
+    noop: bool | None
+
+
+def _slot_seen(tx: Connection, slot: int, states: Collection[SlotState]) -> _SlotSeen:
+    row = tx.execute(
+        select(
+            slots.c.state, slots.c.tx_hash, slots.c.block_number, slots.c.block_hash, slots.c.succeeded, attempts.c.noop
+        )
+        .outerjoin(attempts, attempts.c.tx_hash == slots.c.tx_hash)
+        .where(slots.c.id == slot)
+    ).one_or_none()
+    if row is None:
+        raise Unknown(f"there is no slot {slot}")
+    seen = _SlotSeen(*row)
+    if seen.state not in states:
+        needed = " or ".join(sorted(states))
+        raise IllegalTransition(f"the intents of slot {slot}, which is not {needed},", seen.state, needed)
+    return seen
+
+
+def _fresh(new: NewIntent, now: datetime) -> dict[str, Any]:
+    return {
+        "public_id": new.public_id,
+        "chain": new.chain,
+        "program": new.program,
+        "signer": new.signer,
+        "kind": new.kind,
+        "stamp_type": new.stamp_type,
+        "recipient": new.recipient,
+        "args": new.args,
+        "request_key": new.request_key,
+        "state": IntentState.RECEIVED,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _in_group(group: Group) -> ColumnElement[bool]:
+    # `IS NULL` written out: PostgreSQL can't use an index for IS NOT DISTINCT FROM.
+    program = intents.c.program.is_(None) if group.program is None else intents.c.program == group.program
+    return and_(program, intents.c.kind == group.kind, intents.c.stamp_type == group.stamp_type)
+
+
+def _leave_waiting(tx: Connection, ids: Sequence[int], new: IntentState, values: dict[str, Any]) -> None:
+    for chunk in _chunks(ids):
+        changed = tx.execute(
+            update(intents)
+            .where(intents.c.id.in_(chunk), intents.c.state == IntentState.RECEIVED)
+            .values(**to_intent(IntentState.RECEIVED, new), **values)
+        )
+        if changed.rowcount != len(chunk):
+            _refuse_first(tx, chunk, new, and_(intents.c.state == new, intents.c.updated_at == values["updated_at"]))
+
+
+def _refuse_first(tx: Connection, ids: Sequence[int], new: IntentState, done: ColumnElement[bool]) -> None:
+    """Raise for the first of `ids` that the update just made has not reached, or that was named twice."""
+    reached = set(tx.execute(select(intents.c.id).where(intents.c.id.in_(ids), done)).scalars())
+    for intent in ids:
+        if intent not in reached:
+            refuse(tx, intents, intent, new)
+        reached.remove(intent)
+
+
+def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, MANY)):
+        yield chunk

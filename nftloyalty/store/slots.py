@@ -1,0 +1,409 @@
+"""Slots and attempts: one nonce of one signer each, and every signed transaction that was ever made for it.
+
+The nonce is taken and the intents are batched in one transaction; bytes are stored before they can be sent, and the
+sending is written down before it happens. So the bytes on the wire are always among the stored attempts, a slot without
+an attempt was provably never sent, and slots of a signer follow each other without a gap.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, select, update
+
+from nftloyalty.domain.intent import OPEN_SLOT_STATES, Kind, SlotState
+from nftloyalty.errors import SigningProblem, Unknown
+from nftloyalty.store import intents, signers
+from nftloyalty.store.tables import attempts, slots
+from nftloyalty.store.tables import signers as signers_table
+from nftloyalty.store.writing import refuse, to_slot
+
+NOT_INCLUDED = (SlotState.RESERVED, SlotState.SIGNED, SlotState.BROADCASTING)
+
+
+@dataclass(frozen=True)
+class SlotRow:
+    """`calldata` is what every attempt but a no-op carries. `tx_hash`, the block and `succeeded` are set together."""
+
+    id: int
+    signer: int
+    nonce: int
+    kind: Kind
+    to_address: str | None
+    calldata: bytes
+    value: int
+    gas_limit: int
+    state: SlotState
+    epoch: int
+    tx_hash: str | None
+    block_number: int | None
+    block_hash: str | None
+    succeeded: bool | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """`first_sent_at` None proves it was never sent. `last_error` is for people only."""
+
+    id: int
+    slot: int
+    seq: int
+    tx_hash: str
+    raw: bytes
+    max_fee_wei: int
+    priority_fee_wei: int
+    noop: bool
+    created_at: datetime
+    first_sent_at: datetime | None
+    last_sent_at: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True)
+class OpenSlot:
+    """A slot that is not final, with its attempts in the order they were made."""
+
+    slot: SlotRow
+    attempts: tuple[AttemptRow, ...]
+
+
+@dataclass(frozen=True)
+class WatchedSlot:
+    """What watching needs to know of an open slot, without the bytes. `hashes` are all its attempts' hashes."""
+
+    id: int
+    nonce: int
+    kind: Kind
+    state: SlotState
+    tx_hash: str | None
+    block_number: int | None
+    block_hash: str | None
+    succeeded: bool | None
+    hashes: tuple[str, ...]
+    last_sent_at: datetime | None
+
+
+def reserve(
+    tx: Connection,
+    signer: int,
+    epoch: int,
+    kind: Kind,
+    to: str | None,
+    calldata: bytes,
+    value: int,
+    gas_limit: int,
+    intent_ids: Sequence[int],
+    now: datetime,
+) -> SlotRow:
+    """Take the next nonce for this call and put these waiting intents into it, in this order: all or nothing.
+
+    `value` is in wei. Raises SignerBusy if the lease of `epoch` is lost, SignerHalted, and IllegalTransition if one of
+    the intents waits no longer or belongs to another signer; then the transaction must be rolled back.
+    """
+    nonce = signers.take_nonce(tx, signer, epoch)
+    row = tx.execute(
+        insert(slots)
+        .values(
+            signer=signer,
+            nonce=nonce,
+            kind=kind,
+            to_address=to,
+            calldata=calldata,
+            value=value,
+            gas_limit=gas_limit,
+            state=SlotState.RESERVED,
+            epoch=epoch,
+            created_at=now,
+            updated_at=now,
+        )
+        .returning(*slots.c)
+    ).one()
+    intents.batch(tx, signer, row.id, intent_ids, now)
+    return SlotRow(*row)
+
+
+def add_attempt(
+    tx: Connection,
+    slot: int,
+    raw: bytes,
+    tx_hash: str,
+    max_fee_wei: int,
+    priority_fee_wei: int,
+    now: datetime,
+    *,
+    epoch: int,
+    noop: bool = False,
+) -> AttemptRow:
+    """Store signed bytes for this slot's nonce; RESERVED → SIGNED the first time. Fees are wei per gas.
+
+    Raises SignerBusy if the lease of `epoch` is lost, IllegalTransition if the slot is included or over.
+    """
+    signers.hold(tx, get(tx, slot).signer, epoch)
+    # The update comes before the count: it locks the row, so that two attempts can't get the same place.
+    signed = tx.execute(
+        update(slots)
+        .where(slots.c.id == slot, slots.c.state == SlotState.RESERVED)
+        .values(**to_slot(SlotState.RESERVED, SlotState.SIGNED), updated_at=now)
+    )
+    if signed.rowcount != 1:
+        again = tx.execute(
+            update(slots)
+            .where(slots.c.id == slot, slots.c.state.in_([SlotState.SIGNED, SlotState.BROADCASTING]))
+            .values(updated_at=now)
+        )
+        if again.rowcount != 1:
+            refuse(tx, slots, slot, SlotState.SIGNED)
+    seq = tx.execute(select(func.count()).where(attempts.c.slot == slot)).scalar_one()
+    row = tx.execute(
+        insert(attempts)
+        .values(
+            slot=slot,
+            seq=seq,
+            tx_hash=tx_hash,
+            raw=raw,
+            max_fee_wei=max_fee_wei,
+            priority_fee_wei=priority_fee_wei,
+            noop=noop,
+            created_at=now,
+        )
+        .returning(*attempts.c)
+    ).one()
+    return AttemptRow(*row)
+
+
+def mark_sent(tx: Connection, attempt: int, now: datetime, *, epoch: int) -> None:
+    """Write down that these bytes are about to leave; the slot is BROADCASTING from now on. Commit, **then** send.
+
+    Also before each sending again. Raises SignerBusy if the lease of `epoch` is lost, IllegalTransition if the slot is
+    included or over by now: do not send then.
+    """
+    slot = tx.execute(select(attempts.c.slot).where(attempts.c.id == attempt)).scalar_one_or_none()
+    if slot is None:
+        raise Unknown(f"there is no attempt {attempt}")
+    signers.hold(tx, get(tx, slot).signer, epoch)
+    to_slot(SlotState.SIGNED, SlotState.BROADCASTING)
+    moved = tx.execute(
+        update(slots)
+        .where(slots.c.id == slot, slots.c.state.in_([SlotState.SIGNED, SlotState.BROADCASTING]))
+        .values(state=SlotState.BROADCASTING, updated_at=now)
+    )
+    if moved.rowcount != 1:
+        refuse(tx, slots, slot, SlotState.BROADCASTING)
+    tx.execute(
+        update(attempts)
+        .where(attempts.c.id == attempt)
+        .values(first_sent_at=func.coalesce(attempts.c.first_sent_at, now), last_sent_at=now)
+    )
+
+
+def note_error(tx: Connection, attempt: int, text: str) -> None:
+    """Keep what the node said about this attempt, shortened, for the operator to read. Decides nothing."""
+    tx.execute(update(attempts).where(attempts.c.id == attempt).values(last_error=text[:2_000]))
+
+
+def get(tx: Connection, slot: int) -> SlotRow:
+    """Raises Unknown."""
+    row = tx.execute(select(slots).where(slots.c.id == slot)).one_or_none()
+    if row is None:
+        raise Unknown(f"there is no slot {slot}")
+    return SlotRow(*row)
+
+
+def open_slots(tx: Connection, signer: int, states: Collection[SlotState] = OPEN_SLOT_STATES) -> list[OpenSlot]:
+    """The signer's slots that are not final (or only those in `states`) with all their bytes, lowest nonce first."""
+    wanted = (slots.c.signer == signer, slots.c.state.in_(list(states)))
+    # Sorted here: asked for the order, SQLite walks through all slots there ever were by nonce.
+    found = sorted((SlotRow(*row) for row in tx.execute(select(slots).where(*wanted))), key=lambda slot: slot.nonce)
+    query = (
+        select(attempts)
+        .join(slots, attempts.c.slot == slots.c.id)
+        .where(*wanted)
+        .order_by(attempts.c.slot, attempts.c.seq)
+    )
+    made = {
+        slot: tuple(group)
+        for slot, group in groupby((AttemptRow(*row) for row in tx.execute(query)), key=lambda attempt: attempt.slot)
+    }
+    return [OpenSlot(slot, made.get(slot.id, ())) for slot in found]
+
+
+def watched(tx: Connection, signer: int) -> list[WatchedSlot]:
+    """The signer's slots that may be on chain and are not final, lowest nonce first, without loading any bytes."""
+    query = (
+        select(
+            slots.c.id,
+            slots.c.nonce,
+            slots.c.kind,
+            slots.c.state,
+            slots.c.tx_hash,
+            slots.c.block_number,
+            slots.c.block_hash,
+            slots.c.succeeded,
+            attempts.c.tx_hash.label("attempt_hash"),
+            attempts.c.seq,
+            attempts.c.last_sent_at,
+        )
+        .join(attempts, attempts.c.slot == slots.c.id)
+        .where(slots.c.signer == signer, slots.c.state.in_([SlotState.BROADCASTING, SlotState.INCLUDED]))
+    )
+    result = []
+    # Sorted here for the same reason as in open_slots.
+    in_order = sorted(tx.execute(query), key=lambda row: (row.nonce, row.seq))
+    for _, group in groupby(in_order, key=lambda row: row.id):
+        rows = list(group)
+        first = rows[0]
+        sent = [row.last_sent_at for row in rows if row.last_sent_at is not None]
+        result.append(
+            WatchedSlot(
+                id=first.id,
+                nonce=first.nonce,
+                kind=first.kind,
+                state=first.state,
+                tx_hash=first.tx_hash,
+                block_number=first.block_number,
+                block_hash=first.block_hash,
+                succeeded=first.succeeded,
+                hashes=tuple(row.attempt_hash for row in rows),
+                last_sent_at=max(sent, default=None),
+            )
+        )
+    return result
+
+
+def not_included_count(tx: Connection, signer: int) -> int:
+    """Slots that no block holds yet: what the window of transactions in flight is measured by."""
+    query = select(func.count()).where(slots.c.signer == signer, slots.c.state.in_(NOT_INCLUDED))
+    return int(tx.execute(query).scalar_one())
+
+
+def set_included(
+    tx: Connection,
+    slot: int,
+    tx_hash: str,
+    block_number: int,
+    block_hash: str,
+    succeeded: bool,
+    now: datetime,
+) -> None:
+    """BROADCASTING → INCLUDED: a block holds this attempt of the slot, carried out or (succeeded False) reverted.
+
+    Raises IllegalTransition, also if the hash is no attempt of this slot.
+    """
+    moved = tx.execute(
+        update(slots)
+        .where(
+            slots.c.id == slot,
+            slots.c.state == SlotState.BROADCASTING,
+            exists().where(attempts.c.slot == slots.c.id, attempts.c.tx_hash == tx_hash),
+        )
+        .values(
+            **to_slot(SlotState.BROADCASTING, SlotState.INCLUDED),
+            tx_hash=tx_hash,
+            block_number=block_number,
+            block_hash=block_hash,
+            succeeded=succeeded,
+            updated_at=now,
+        )
+    )
+    if moved.rowcount != 1:
+        refuse(tx, slots, slot, SlotState.INCLUDED, f"by {tx_hash}")
+
+
+def set_final(tx: Connection, slot: int, block_hash: str, now: datetime) -> None:
+    """INCLUDED → FINAL: the block, re-read, is the one recorded and final, and the transaction succeeded in it."""
+    _end(tx, slot, SlotState.FINAL, block_hash, now, slots.c.succeeded.is_(True), ~_noop())
+
+
+def set_final_reverted(tx: Connection, slot: int, block_hash: str, now: datetime) -> None:
+    """INCLUDED → FINAL_REVERTED: the block is final and the transaction reverted in it. Its intents may return."""
+    _end(tx, slot, SlotState.FINAL_REVERTED, block_hash, now, slots.c.succeeded.is_(False), ~_noop())
+
+
+def set_final_noop(tx: Connection, slot: int, block_hash: str, now: datetime) -> None:
+    """INCLUDED → FINAL_NOOP: the block is final and holds the empty attempt. Its intents may return."""
+    _end(tx, slot, SlotState.FINAL_NOOP, block_hash, now, _noop())
+
+
+def back_to_broadcasting(tx: Connection, slot: int, block_hash: str, now: datetime) -> None:
+    """INCLUDED → BROADCASTING: the recorded block is not in the chain any more. The same bytes are sent again."""
+    moved = tx.execute(
+        update(slots)
+        .where(slots.c.id == slot, slots.c.state == SlotState.INCLUDED, slots.c.block_hash == block_hash)
+        .values(
+            **to_slot(SlotState.INCLUDED, SlotState.BROADCASTING),
+            tx_hash=None,
+            block_number=None,
+            block_hash=None,
+            succeeded=None,
+            updated_at=now,
+        )
+    )
+    if moved.rowcount != 1:
+        refuse(tx, slots, slot, SlotState.BROADCASTING, f"in block {block_hash}")
+
+
+def set_foreign(tx: Connection, slot: int, now: datetime) -> None:
+    """→ FOREIGN: the chain has used this nonce for a transaction that is no attempt of the slot. Halt the signer."""
+    for old in NOT_INCLUDED:
+        to_slot(old, SlotState.FOREIGN)
+    moved = tx.execute(
+        update(slots)
+        .where(slots.c.id == slot, slots.c.state.in_(NOT_INCLUDED))
+        .values(state=SlotState.FOREIGN, updated_at=now)
+    )
+    if moved.rowcount != 1:
+        refuse(tx, slots, slot, SlotState.FOREIGN)
+
+
+def record_foreign(tx: Connection, signer: int, chain_nonce: int, now: datetime) -> int:
+    """Record the nonces from next_nonce up to `chain_nonce` as used by others, and go on after them. Returns how many.
+
+    Only for a halted signer: it is the operator's word that what those transactions did has been looked at.
+    """
+    row = signers.get(tx, signer)
+    if row.halted is None or row.next_nonce is None:
+        raise SigningProblem(f"{row.address} is not halted: foreign nonces are recorded while nothing is sent")
+    moved = tx.execute(
+        update(signers_table)
+        .where(signers_table.c.id == signer, signers_table.c.next_nonce == row.next_nonce)
+        .values(next_nonce=max(row.next_nonce, chain_nonce))
+    )
+    if moved.rowcount != 1:
+        raise SigningProblem(f"the next nonce of {row.address} moved while foreign ones were recorded")
+    foreign = [
+        {
+            "signer": signer,
+            "nonce": nonce,
+            "kind": Kind.CALL,
+            "calldata": b"",
+            "value": 0,
+            "gas_limit": 0,
+            "state": SlotState.FOREIGN,
+            "epoch": row.lease_epoch,
+            "created_at": now,
+            "updated_at": now,
+        }
+        for nonce in range(row.next_nonce, chain_nonce)
+    ]
+    if foreign:
+        tx.execute(insert(slots), foreign)
+    return len(foreign)
+
+
+def _noop() -> ColumnElement[bool]:
+    return exists().where(attempts.c.slot == slots.c.id, attempts.c.tx_hash == slots.c.tx_hash, attempts.c.noop)
+
+
+def _end(
+    tx: Connection, slot: int, end: SlotState, block_hash: str, now: datetime, *proof: ColumnElement[bool]
+) -> None:
+    moved = tx.execute(
+        update(slots)
+        .where(slots.c.id == slot, slots.c.state == SlotState.INCLUDED, slots.c.block_hash == block_hash, *proof)
+        .values(**to_slot(SlotState.INCLUDED, end), updated_at=now)
+    )
+    if moved.rowcount != 1:
+        refuse(tx, slots, slot, end, f"in block {block_hash}")

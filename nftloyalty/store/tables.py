@@ -1,0 +1,225 @@
+"""The tables. What they mean is told here once; the migrations are their history.
+
+A chain is (chain id, genesis hash), so a restarted development chain is a new row and everything hangs below a chain:
+the same request key, program or signer on two chains are two rows. Intents, slots and attempts are never deleted.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+from nftloyalty.domain.intent import IntentState, Kind, SlotState
+from nftloyalty.store.columns import JsonText, OneOf, RowId, UtcDateTime, Wei
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+ADDRESS = String(42)
+HASH = String(66)
+
+
+class ProgramState(StrEnum):
+    """`opening`: its address is predicted and its transaction may be under way; `open`: seen on chain."""
+
+    OPENING = "opening"
+    OPEN = "open"
+
+
+class VoucherKind(StrEnum):
+    """What a voucher is good for."""
+
+    CARD = "card"
+    STAMP = "stamp"
+
+
+def _known(column: str, words: Iterable[StrEnum]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(word.value) for word in words)})", name=f"{column}_known")
+
+
+chains = Table(
+    "chains",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("genesis_hash", HASH, nullable=False),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    UniqueConstraint("chain_id", "genesis_hash"),
+)
+
+programs = Table(
+    "programs",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("chain", RowId, ForeignKey("chains.id"), nullable=False),
+    # The program's id in program.toml.
+    Column("slug", String(120), nullable=False),
+    # Who opened it and the salt: the factory's key, from which the addresses follow.
+    Column("opener", ADDRESS, nullable=False),
+    Column("salt", HASH, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("factory", ADDRESS, nullable=False),
+    Column("membership", ADDRESS, nullable=False),
+    Column("stamps", ADDRESS, nullable=False),
+    # The terms as they were when it was opened; the chain is the truth, this is the record.
+    Column("terms", JsonText, nullable=False),
+    Column("state", OneOf(ProgramState), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("opened_tx", HASH),
+    Column("opened_block", BigInteger),
+    UniqueConstraint("chain", "slug"),
+    UniqueConstraint("chain", "membership"),
+    _known("state", ProgramState),
+)
+
+signers = Table(
+    "signers",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("chain", RowId, ForeignKey("chains.id"), nullable=False),
+    Column("address", ADDRESS, nullable=False),
+    # NULL until the chain has been asked once; from then on it only grows, inside the transaction that makes a slot.
+    Column("next_nonce", BigInteger),
+    # Why this signer may make no new slots; NULL = it may.
+    Column("halted", Text),
+    Column("lease_owner", String(200)),
+    # The fencing number: every taking of the lease raises it, and a sender with an older one is refused.
+    Column("lease_epoch", BigInteger, nullable=False, server_default="0"),
+    Column("lease_until", UtcDateTime),
+    UniqueConstraint("chain", "address"),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("signer", RowId, ForeignKey("signers.id"), nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    Column("kind", OneOf(Kind), nullable=False),
+    # NULL = the transaction creates a contract.
+    Column("to_address", ADDRESS),
+    Column("calldata", LargeBinary, nullable=False),
+    Column("value", Wei, nullable=False),
+    Column("gas_limit", BigInteger, nullable=False),
+    Column("state", OneOf(SlotState), nullable=False),
+    # The lease epoch under which it was reserved.
+    Column("epoch", BigInteger, nullable=False),
+    # Of the attempt that was included, and whether it succeeded there; NULL while nothing is included.
+    Column("tx_hash", HASH),
+    Column("block_number", BigInteger),
+    Column("block_hash", HASH),
+    Column("succeeded", Boolean),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("signer", "nonce"),
+    _known("state", SlotState),
+    CheckConstraint(
+        "(state IN ('included', 'final', 'final-noop', 'final-reverted')) = (tx_hash IS NOT NULL)"
+        " AND (tx_hash IS NULL) = (block_number IS NULL) AND (tx_hash IS NULL) = (block_hash IS NULL)"
+        " AND (tx_hash IS NULL) = (succeeded IS NULL)",
+        name="included_has_block",
+    ),
+    Index("ix_slots_signer_state_nonce", "signer", "state", "nonce"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("slot", RowId, ForeignKey("slots.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("tx_hash", HASH, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("max_fee_wei", Wei, nullable=False),
+    Column("priority_fee_wei", Wei, nullable=False),
+    # True: an empty transaction that only uses up the nonce, to cancel what the slot was for.
+    Column("noop", Boolean, nullable=False, server_default=false()),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Written before the bytes leave: NULL proves that this attempt was never sent.
+    Column("first_sent_at", UtcDateTime),
+    Column("last_sent_at", UtcDateTime),
+    # What a node said. A hint for people, never matched on.
+    Column("last_error", Text),
+    UniqueConstraint("tx_hash"),
+    UniqueConstraint("slot", "seq"),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("public_id", String(64), nullable=False),
+    Column("chain", RowId, ForeignKey("chains.id"), nullable=False),
+    # NULL for what belongs to no program, such as putting the factory on chain.
+    Column("program", RowId, ForeignKey("programs.id")),
+    Column("signer", RowId, ForeignKey("signers.id"), nullable=False),
+    Column("kind", OneOf(Kind), nullable=False),
+    Column("stamp_type", Integer, nullable=False, server_default="0"),
+    Column("recipient", ADDRESS),
+    Column("args", JsonText, nullable=False),
+    Column("request_key", String(300), nullable=False),
+    Column("state", OneOf(IntentState), nullable=False),
+    # The one slot it rides in, and its place in that slot's batch; NULL while it waits.
+    Column("slot", RowId, ForeignKey("slots.id")),
+    Column("position", Integer),
+    Column("tx_hash", HASH),
+    Column("block_number", BigInteger),
+    Column("block_hash", HASH),
+    # Of the log that proves its outcome: the mint, or the Skipped event when `code` is set.
+    Column("log_index", Integer),
+    # The contract's skip code.
+    Column("code", Integer),
+    Column("error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("public_id"),
+    UniqueConstraint("chain", "request_key"),
+    _known("state", IntentState),
+    CheckConstraint("state NOT IN ('batched', 'included', 'final') OR slot IS NOT NULL", name="batched_has_slot"),
+    CheckConstraint("state NOT IN ('received', 'cancelled') OR slot IS NULL", name="waiting_has_no_slot"),
+    CheckConstraint("state NOT IN ('included', 'final') OR tx_hash IS NOT NULL", name="included_has_hash"),
+    # The oldest waiting intent of a signer; then the oldest of its group. One index can't give both without a sort.
+    Index("ix_intents_signer_state_id", "signer", "state", "id"),
+    Index("ix_intents_group", "signer", "state", "program", "kind", "stamp_type", "id"),
+    Index("ix_intents_slot", "slot"),
+    Index("ix_intents_counts", "program", "kind", "stamp_type", "state"),
+)
+
+vouchers = Table(
+    "vouchers",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("public_id", String(64), nullable=False),
+    Column("program", RowId, ForeignKey("programs.id"), nullable=False),
+    Column("kind", OneOf(VoucherKind), nullable=False),
+    Column("recipient", ADDRESS, nullable=False),
+    Column("args", JsonText, nullable=False),
+    Column("signer", ADDRESS, nullable=False),
+    Column("signature", String(132), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("public_id"),
+    Index("ix_vouchers_program_recipient", "program", "recipient"),
+    _known("kind", VoucherKind),
+)

@@ -1,0 +1,66 @@
+"""Two ways of writing that every table needs: insert unless it exists, and change a state only from the right one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from sqlalchemy import ARRAY, Column, Connection, Insert, Table, column, func, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nftloyalty.domain.intent import IllegalTransition, IntentState, SlotState, check_transition
+from nftloyalty.errors import Unknown
+
+MANY = 5_000
+"""Values put into one statement at most; SQLite's older limit is 32,766 parameters."""
+
+
+def insert_new(tx: Connection, table: Table, *unique: Column[object]) -> Insert:
+    """An INSERT that leaves a row with the same unique columns as it is. Concurrent ones wait for each other."""
+    if tx.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing(index_elements=unique)
+    return postgresql.insert(table).on_conflict_do_nothing(index_elements=unique)
+
+
+def insert_many_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *unique: Column[object]) -> int:
+    """Insert these rows, all with the same keys, in order, but for those that exist; returns how many were new."""
+    if not rows:
+        return 0
+    key = table.c.id
+    if tx.dialect.name == "sqlite":
+        return len(tx.execute(insert_new(tx, table, *unique).returning(key), rows).all())
+    # One array a column, and one value for a column that never changes: sending each row by itself is what takes the
+    # client of PostgreSQL long.
+    first = rows[0]
+    varying = [name for name in first if any(row[name] != first[name] for row in rows)] or [next(iter(first))]
+    arrays = [literal([row[name] for row in rows], ARRAY(table.c[name].type)) for name in varying]
+    given = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in varying))
+    given = given.render_derived("given")
+    fixed = [name for name in first if name not in varying]
+    values = [given.c[name] for name in varying] + [literal(first[name], table.c[name].type) for name in fixed]
+    query = (
+        postgresql.insert(table)
+        .from_select([*varying, *fixed], select(*values))
+        .on_conflict_do_nothing(index_elements=unique)
+        .returning(key)
+    )
+    return len(tx.execute(query).all())
+
+
+def refuse(tx: Connection, table: Table, row: int, new: IntentState | SlotState, why: str = "") -> NoReturn:
+    """Explain why a guarded update of this row found nothing to change: raises Unknown or IllegalTransition."""
+    what = f"{table.name.removesuffix('s')} {row}"
+    old = tx.execute(select(table.c.state).where(table.c.id == row)).scalar_one_or_none()
+    if old is None:
+        raise Unknown(f"there is no {what}")
+    raise IllegalTransition(f"{what}{f' ({why})' if why else ''}", old, new)
+
+
+def to_intent(old: IntentState, new: IntentState) -> dict[str, IntentState]:
+    """The state column of an update from `old`, refused if the domain knows no such step."""
+    check_transition(old, new)
+    return {"state": new}
+
+
+def to_slot(old: SlotState, new: SlotState) -> dict[str, SlotState]:
+    """The state column of an update from `old`, refused if the domain knows no such step."""
+    check_transition(old, new)
+    return {"state": new}

@@ -1,0 +1,37 @@
+"""Vouchers come in, cards and stamps come out; the member pays nothing."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from nftloyalty.app import claiming
+from nftloyalty.domain.voucher import signed_from_json
+from nftloyalty.errors import ProgramProblem
+from nftloyalty.web.deps import ServiceDep
+from nftloyalty.web.schemas import ClaimIn, ClaimOut, problems
+
+router = APIRouter(tags=["claims"])
+
+
+@router.post(
+    "/v1/claim",
+    status_code=202,
+    response_model=ClaimOut,
+    responses=problems(409, 422, 503),
+    summary="Claim a voucher",
+)
+def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, Any]:
+    """Takes a voucher made by `nftloyalty vouchers create` and brings it to the chain. The same voucher again gives
+    the same claim; nothing happens twice."""
+    if service.relay is None:
+        raise ProgramProblem("this server does not relay claims", mend="start it without --read-only")
+    signed = signed_from_json(body.model_dump())
+    answer = claiming.describe(claiming.accept_claim(service.app, service.opened, signed))
+    response.headers["Location"] = str(answer["status_url"])
+    return answer
+
+
+@router.get("/v1/claims/{claim_id}", response_model=ClaimOut, responses=problems(404), summary="How far a claim is")
+def claim_status(claim_id: str, service: ServiceDep) -> dict[str, Any]:
+    """`pending` until it is on chain and can't be undone (`final`); `rejected` names the reason."""
+    return claiming.describe(claiming.claim_status(service.app, claim_id))

@@ -1,0 +1,25 @@
+"""Yes or no at the checkout."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from nftloyalty.app import verifying
+from nftloyalty.web.deps import ServiceDep, wallet
+from nftloyalty.web.schemas import GateIn, GateOut, problems
+
+router = APIRouter(tags=["gate"])
+
+
+@router.post("/v1/gate", response_model=GateOut, responses=problems(404, 422, 503), summary="May this wallet have it?")
+def gate(body: GateIn, service: ServiceDep) -> dict[str, Any]:
+    """All conditions must be met; a `no` names each one that is not. Asking for nothing is answered `no`."""
+    asked = body.conditions
+    wanted = verifying.conditions(service.opened, active=asked.active, tier=asked.min_tier, stamps=tuple(asked.stamps))
+    held, decision = verifying.check(service.app, service.opened, wallet(body.wallet, "/wallet"), wanted)
+    return {
+        "wallet": held.wallet,
+        "allowed": decision.allowed,
+        "reasons": [{"code": reason.code, "sentence": reason.sentence} for reason in decision.reasons],
+        "as_of": verifying.as_of_json(held.as_of, service.app.now()),
+    }

@@ -1,0 +1,147 @@
+"""Builders with defaults for the tests of the store: they show only what matters."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from nftloyalty.domain.intent import Kind
+from nftloyalty.store import chains, intents, programs, signers, slots
+from nftloyalty.store.intents import IntentRow, NewIntent
+from nftloyalty.store.programs import ProgramRow
+from nftloyalty.store.slots import AttemptRow, SlotRow
+from nftloyalty.store.tables import metadata
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+CHAIN_ID = 31_337
+GENESIS = "0x" + "a1" * 32
+BLOCK = "0x" + "b1" * 32
+OTHER_BLOCK = "0x" + "b2" * 32
+MINTER = "0x5B38Da6a701c568545dCfcB03FcB875f56beddC4"
+CONTRACT = "0xd9145CCE52D386f254917e481eB44e9943F39138"
+
+_hashes = count(1)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Row numbers of a chain with an open program and a signer whose lease (epoch 1, owner "me") is taken."""
+
+    chain: int
+    program: int
+    signer: int
+    epoch: int
+
+
+def prepared(tx: Connection, genesis: str = GENESIS, nonce: int = 0) -> Ground:
+    chain = chains.known_chain(tx, CHAIN_ID, genesis, NOW)
+    signer = signers.register(tx, chain, MINTER).id
+    signers.set_next_nonce_first_time(tx, signer, nonce)
+    epoch = signers.take_lease(tx, signer, "me", NOW, 60, lambda owner: True)
+    return Ground(chain, program(tx, chain).id, signer, epoch)
+
+
+def program(tx: Connection, chain: int, slug: str = "coffee", **changes: Any) -> ProgramRow:
+    plan: dict[str, Any] = {
+        "opener": MINTER,
+        "salt": "0x" + "05" * 32,
+        "name": f"The {slug} club",
+        "factory": wallet(9001),
+        "membership": wallet(sum(slug.encode())),
+        "stamps": wallet(9003),
+        "terms": {"tiers": ["green", "gold"]},
+        "now": NOW,
+    }
+    return programs.add_opening(tx, chain, slug, **(plan | changes))
+
+
+def wallet(number: int) -> str:
+    return f"0x{number:040x}"
+
+
+def fresh_hash() -> str:
+    return f"0x{next(_hashes):064x}"
+
+
+def new_intent(ground: Ground, number: int, **changes: Any) -> NewIntent:
+    kind: Kind = changes.get("kind", Kind.MINT_CARD)
+    stamp_type: int = changes.get("stamp_type", 0)
+    program_: int | None = changes.get("program", ground.program)
+    values: dict[str, Any] = {
+        "public_id": f"int_{ground.chain}_{program_}_{kind}_{stamp_type}_{number}",
+        "chain": ground.chain,
+        "program": program_,
+        "signer": ground.signer,
+        "kind": kind,
+        "stamp_type": stamp_type,
+        "recipient": wallet(number),
+        "args": {"tier": 1, "expires_at": 0},
+        "request_key": f"{program_}|{kind}|{stamp_type}|{wallet(number)}|0",
+    }
+    return NewIntent(**(values | changes))
+
+
+def accepted(tx: Connection, ground: Ground, numbers: Sequence[int], **changes: Any) -> list[IntentRow]:
+    return [intents.accept(tx, new_intent(ground, number, **changes), NOW)[0] for number in numbers]
+
+
+def reserved(tx: Connection, ground: Ground, members: Sequence[IntentRow], calldata: bytes = b"\x01") -> SlotRow:
+    return slots.reserve(
+        tx,
+        ground.signer,
+        ground.epoch,
+        Kind.MINT_CARD,
+        CONTRACT,
+        calldata,
+        0,
+        500_000,
+        [member.id for member in members],
+        NOW,
+    )
+
+
+def signed(tx: Connection, ground: Ground, slot: int, *, noop: bool = False) -> AttemptRow:
+    tx_hash = fresh_hash()
+    raw = b"raw of " + tx_hash.encode()
+    return slots.add_attempt(tx, slot, raw, tx_hash, 2 * 10**9, 10**9, NOW, epoch=ground.epoch, noop=noop)
+
+
+def sent(tx: Connection, ground: Ground, members: Sequence[IntentRow]) -> tuple[SlotRow, AttemptRow]:
+    """A slot with these intents whose one attempt is being broadcast."""
+    slot = reserved(tx, ground, members)
+    attempt = signed(tx, ground, slot.id)
+    slots.mark_sent(tx, attempt.id, NOW, epoch=ground.epoch)
+    return slots.get(tx, slot.id), attempt
+
+
+def everything(tx: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables."""
+    return {
+        table.name: [tuple(row) for row in tx.execute(select(table).order_by(table.c.id))]
+        for table in metadata.sorted_tables
+    }
+
+
+def run_together(works: list[Callable[[], None]]) -> None:
+    """Run each in a thread of its own, started as one; raises the first thing one of them raised."""
+    start = threading.Barrier(len(works))
+    failures: list[BaseException] = []
+
+    def run(work: Callable[[], None]) -> None:
+        start.wait()
+        try:
+            work()
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

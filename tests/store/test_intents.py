@@ -1,0 +1,462 @@
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy.exc import IntegrityError
+
+from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotState
+from nftloyalty.errors import Unknown
+from nftloyalty.store import chains, intents, signers, slots
+from nftloyalty.store.engine import begin, open_engine, read, upgrade
+from nftloyalty.store.intents import Accepted, Group, Landed, NewIntent, Settled
+from nftloyalty.store.tables import intents as intents_table
+from tests.store.build import (
+    BLOCK,
+    NOW,
+    OTHER_BLOCK,
+    Ground,
+    accepted,
+    everything,
+    new_intent,
+    prepared,
+    program,
+    reserved,
+    run_together,
+    sent,
+    signed,
+    wallet,
+)
+
+
+@pytest.fixture
+def ground(engine: Engine) -> Ground:
+    with begin(engine) as tx:
+        return prepared(tx)
+
+
+def states(tx: Connection, ground: Ground) -> dict[int, str]:
+    """State by the number that the recipient was made of."""
+    query = select(intents_table.c.recipient, intents_table.c.state).order_by(intents_table.c.id)
+    return {int(recipient, 16): str(state) for recipient, state in tx.execute(query)}
+
+
+def in_other_order(items: list[NewIntent], seed: int) -> list[NewIntent]:
+    return sorted(items, key=lambda item: sha256(f"{seed}{item.request_key}".encode()).digest())
+
+
+def test_the_same_request_is_one_intent(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        first, made = intents.accept(tx, new_intent(ground, 1), NOW)
+        assert made
+        again, made = intents.accept(tx, new_intent(ground, 1, public_id="another", args={"tier": 2}), NOW)
+        assert not made
+    assert again == first
+    assert first.state is IntentState.RECEIVED
+    assert first.args == {"tier": 1, "expires_at": 0}
+    assert (first.slot, first.position, first.tx_hash, first.code, first.error) == (None, None, None, None, None)
+    assert first.created_at == first.updated_at == NOW
+
+
+def test_one_request_from_many_threads_is_one_intent(engine: Engine, ground: Ground) -> None:
+    answers: list[tuple[int, bool]] = []
+
+    def ask(thread: int) -> None:
+        for number in range(10):
+            with begin(engine) as tx:
+                row, made = intents.accept(tx, new_intent(ground, number, public_id=f"int_{thread}_{number}"), NOW)
+            answers.append((row.id, made))
+
+    run_together([lambda thread=thread: ask(thread) for thread in range(8)])  # type: ignore[misc]
+    assert len(answers) == 80
+    assert len({row for row, _ in answers}) == 10
+    assert sum(made for _, made in answers) == 10
+    with read(engine) as tx:
+        assert len(tx.execute(select(intents_table)).all()) == 10
+
+
+def test_a_public_id_is_never_given_twice(engine: Engine, ground: Ground) -> None:
+    with pytest.raises(IntegrityError), begin(engine) as tx:
+        accepted(tx, ground, [1, 2], public_id="same")
+
+
+def test_the_same_request_on_another_chain_is_another_intent(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        other = prepared(tx, genesis="0x" + "a2" * 32)
+        one, _ = intents.accept(tx, new_intent(ground, 1, request_key="key"), NOW)
+        two, made = intents.accept(tx, new_intent(other, 1, request_key="key"), NOW)
+        assert made
+        assert intents.by_keys(tx, ground.chain, ["key"]) == {"key": one}
+        assert intents.by_keys(tx, other.chain, ["key"]) == {"key": two}
+
+
+def test_a_bulk_intake_tells_how_many_were_new_and_keeps_the_order(engine: Engine, ground: Ground) -> None:
+    count = 12_345  # more than two statements' worth
+    asked = [new_intent(ground, number) for number in range(count)]
+    shuffled = in_other_order(asked, 1)
+    with begin(engine) as tx:
+        accepted(tx, ground, [count - 1])
+        assert intents.accept_many(tx, shuffled, NOW) == Accepted(new=count - 1, known=1)
+    with begin(engine) as tx:
+        assert intents.accept_many(tx, iter(asked), NOW) == Accepted(new=0, known=count)
+        found = intents.by_keys(tx, ground.chain, [each.request_key for each in asked] + ["nobody's"])
+        assert found.keys() == {each.request_key for each in asked}
+        ordered = tx.execute(select(intents_table.c.request_key).order_by(intents_table.c.id)).scalars()
+        last = asked[-1].request_key
+        assert list(ordered) == [last] + [each.request_key for each in shuffled if each.request_key != last]
+        one = found[asked[77].request_key]
+        alone, _ = intents.accept(tx, new_intent(ground, count), NOW)
+        assert one.args == alone.args
+        assert (one.program, one.signer, one.state, one.created_at) == (
+            alone.program,
+            alone.signer,
+            alone.state,
+            alone.created_at,
+        )
+
+
+@pytest.mark.parametrize("numbers", [[], [1], [1, 1, 2]], ids=["none", "one", "a double"])
+def test_a_small_bulk_intake(engine: Engine, ground: Ground, numbers: list[int]) -> None:
+    asked = [new_intent(ground, number, public_id=f"int_{place}") for place, number in enumerate(numbers)]
+    with begin(engine) as tx:
+        new = len(set(numbers))
+        assert intents.accept_many(tx, asked, NOW) == Accepted(new=new, known=len(numbers) - new)
+
+
+def test_a_bulk_intake_takes_mixed_rows(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        tea = program(tx, ground.chain, "tea").id
+        mixed = [
+            new_intent(ground, 1),
+            new_intent(ground, 2, program=tea, kind=Kind.MINT_STAMP, stamp_type=3, args={}),
+            new_intent(ground, 3, program=None, kind=Kind.CALL, recipient=None, args={"to": wallet(4), "zł": [1]}),
+        ]
+        intents.accept_many(tx, mixed, NOW)
+        for asked in mixed:
+            row = intents.get(tx, asked.public_id)
+            assert {name: getattr(row, name) for name in vars(asked)} == vars(asked)
+
+
+def test_bulk_intakes_of_the_same_rows_in_other_orders_do_not_block_each_other(engine: Engine, ground: Ground) -> None:
+    counts: list[Accepted] = []
+
+    def take_in(seed: int) -> None:
+        given = [new_intent(ground, number, public_id=f"int_{seed}_{number}") for number in range(300)]
+        asked = in_other_order(given, seed)
+        with begin(engine) as tx:
+            counts.append(intents.accept_many(tx, asked[:150], NOW))
+            counts.append(intents.accept_many(tx, asked[150:], NOW))
+
+    run_together([lambda seed=seed: take_in(seed) for seed in range(4)])  # type: ignore[misc]
+    assert sum(count.new for count in counts) == 300
+
+
+def test_an_unknown_intent_is_said_to_be_so(engine: Engine) -> None:
+    with read(engine) as tx, pytest.raises(Unknown, match="int_nobody"):
+        intents.get(tx, "int_nobody")
+
+
+def test_what_waits_comes_by_groups_and_oldest_first(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        tea = program(tx, ground.chain, "tea").id
+        accepted(tx, ground, [1, 2])
+        accepted(tx, ground, [3], program=tea)
+        accepted(tx, ground, [4])
+        accepted(tx, ground, [5, 6], kind=Kind.MINT_STAMP, stamp_type=1)
+        accepted(tx, ground, [7], kind=Kind.MINT_STAMP, stamp_type=2)
+        accepted(tx, ground, [8, 9], program=None, kind=Kind.CALL)
+        taken = []
+        while waiting := intents.waiting(tx, ground.signer, limit=2):
+            taken.append([int(str(each.recipient), 16) for each in waiting])
+            reserved(tx, ground, waiting)
+    assert taken == [[1, 2], [3], [4], [5, 6], [7], [8, 9]]
+
+
+def test_no_program_waits_behind_a_later_airdrop_of_another(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        tea = program(tx, ground.chain, "tea").id
+        accepted(tx, ground, range(100, 110))
+        accepted(tx, ground, [1], program=tea)
+        accepted(tx, ground, range(110, 200))
+        served = []
+        for _ in range(3):
+            waiting = intents.waiting(tx, ground.signer, limit=10)
+            served.append(waiting[0].program)
+            reserved(tx, ground, waiting)
+    assert served == [ground.program, tea, ground.program]
+
+
+def test_kinds_narrow_and_skipped_groups_are_passed_over(engine: Engine, ground: Ground) -> None:
+    cards = Group(ground.program, Kind.MINT_CARD, 0)
+    calls = Group(None, Kind.CALL, 0)
+    with begin(engine) as tx:
+        accepted(tx, ground, [1])
+        accepted(tx, ground, [2], program=None, kind=Kind.CALL)
+        accepted(tx, ground, [3], kind=Kind.MINT_STAMP, stamp_type=9)
+
+        def first(**narrowed: object) -> list[str | None]:
+            return [each.recipient for each in intents.waiting(tx, ground.signer, limit=5, **narrowed)]  # type: ignore[arg-type]
+
+        assert first(kinds={Kind.MINT_STAMP, Kind.CALL}) == [wallet(2)]
+        assert first(kinds=[Kind.DEPLOY]) == []
+        assert first(skip=[cards]) == [wallet(2)]
+        assert first(skip=[cards, calls]) == [wallet(3)]
+        assert first(skip=[cards], kinds=[Kind.MINT_CARD]) == []
+
+
+def test_only_what_is_received_by_this_signer_waits(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        other = signers.register(tx, ground.chain, wallet(77)).id
+        batched, rejected, _ = accepted(tx, ground, [1, 2, 3])
+        accepted(tx, ground, [4], signer=other)
+        reserved(tx, ground, [batched])
+        intents.reject(tx, [rejected.id], NOW, error="no")
+        assert [each.recipient for each in intents.waiting(tx, ground.signer, limit=9)] == [wallet(3)]
+        assert [each.recipient for each in intents.waiting(tx, other, limit=9)] == [wallet(4)]
+
+
+def test_every_step_of_a_sender_finds_its_rows_by_index(tmp_path: Path) -> None:
+    """The plans of SQLite, which has no statistics here, for all that is asked again and again."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'loyalty.db'}")
+    upgrade(engine)
+    with begin(engine) as tx:
+        ground = prepared(tx)
+        intents.accept_many(tx, [new_intent(ground, number) for number in range(2_000)], NOW)
+        for _ in range(20):
+            sent(tx, ground, intents.waiting(tx, ground.signer, limit=10))
+    asked: list[tuple[str, tuple[object, ...]]] = []
+
+    def listen(_connection: object, _cursor: object, statement: str, values: tuple[object, ...], *_: object) -> None:
+        if statement.startswith("SELECT"):
+            asked.append((statement, values))
+
+    event.listen(engine, "before_cursor_execute", listen)
+    with read(engine) as tx:
+        cards = Group(ground.program, Kind.MINT_CARD, 0)
+        intents.waiting(tx, ground.signer, limit=5)
+        intents.waiting(tx, ground.signer, limit=5, kinds=[Kind.MINT_CARD, Kind.CALL])
+        intents.waiting(tx, ground.signer, limit=5, skip=[cards, Group(None, Kind.CALL, 0)])
+        intents.by_keys(tx, ground.chain, ["a", "b"])
+        intents.of_slot(tx, 1)
+        intents.counts_by_state(tx, ground.program, Kind.MINT_CARD, 0)
+        intents.counts_of(tx, [1, 2])
+        slots.open_slots(tx, ground.signer)
+        slots.watched(tx, ground.signer)
+        slots.not_included_count(tx, ground.signer)
+        event.remove(engine, "before_cursor_execute", listen)
+        plans = {
+            statement: [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+            for statement, values in asked
+        }
+    engine.dispose()
+    assert len(plans) >= 12
+    for statement, plan in plans.items():
+        assert not [step for step in plan if step.startswith("SCAN")], (statement, plan)
+        # A LIMIT helps only if rows come in order by themselves.
+        assert "LIMIT" not in statement or not [step for step in plan if "TEMP B-TREE" in step], (statement, plan)
+    for index, columns in {
+        "ix_intents_signer_state_id": "(signer=? AND state=?)",
+        "ix_intents_group": "(signer=? AND state=? AND program=? AND kind=? AND stamp_type=?)",
+        "ix_slots_signer_state_nonce": "(signer=? AND state=?)",
+        "ix_intents_slot": "(slot=?)",
+    }.items():
+        assert [plan for plan in plans.values() if any(f"INDEX {index} {columns}" in step for step in plan)], index
+
+
+def test_counts(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        rows = accepted(tx, ground, range(5))
+        stamps = accepted(tx, ground, range(3), kind=Kind.MINT_STAMP, stamp_type=2)
+        intents.cancel(tx, [stamps[0].id], NOW)
+        intents.reject(tx, [rows[0].id, rows[1].id], NOW, error="no")
+        received, rejected, cancelled = IntentState.RECEIVED, IntentState.REJECTED, IntentState.CANCELLED
+        assert intents.counts_by_state(tx, ground.program) == {received: 5, rejected: 2, cancelled: 1}
+        assert intents.counts_by_state(tx, ground.program, Kind.MINT_CARD) == {received: 3, rejected: 2}
+        assert intents.counts_by_state(tx, ground.program, Kind.MINT_STAMP, 2) == {received: 2, cancelled: 1}
+        assert intents.counts_by_state(tx, ground.program, Kind.MINT_STAMP, 3) == {}
+        assert intents.counts_of(tx, [rows[0].id, rows[4].id, stamps[1].id, 10**6]) == {received: 2, rejected: 1}
+        assert intents.counts_of(tx, range(1, 20_000)) == {received: 5, rejected: 2, cancelled: 1}
+
+
+def test_a_rejected_intent_tells_why(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        one, two = accepted(tx, ground, [1, 2])
+        intents.reject(tx, [one.id], NOW, code=3)
+        intents.reject(tx, [two.id], NOW, error="the contract refused: Paused()")
+        first, second = intents.get(tx, one.public_id), intents.get(tx, two.public_id)
+    assert (first.state, first.code, first.error) == (IntentState.REJECTED, 3, None)
+    assert (second.state, second.code, second.error) == (IntentState.REJECTED, None, "the contract refused: Paused()")
+
+
+@pytest.mark.parametrize("leave", [intents.reject, intents.cancel])
+@pytest.mark.parametrize("which", ["batched", "gone", "named twice"])
+def test_only_what_waits_can_be_rejected_or_cancelled_and_all_of_it_or_nothing(
+    engine: Engine, ground: Ground, leave: object, which: str
+) -> None:
+    assert callable(leave)
+    with begin(engine) as tx:
+        waits, batched = accepted(tx, ground, [1, 2])
+        reserved(tx, ground, [batched])
+        before = everything(tx)
+    wrong = {"batched": batched.id, "gone": 10**6, "named twice": waits.id}[which]
+    with pytest.raises((IllegalTransition, Unknown), match=rf"intent {wrong}\b"), begin(engine) as tx:
+        leave(tx, [waits.id, wrong], NOW)
+    with read(engine) as tx:
+        assert everything(tx) == before
+
+
+def test_asking_again_takes_up_only_what_was_rejected_or_cancelled(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        other = signers.register(tx, ground.chain, wallet(77)).id
+        rejected, cancelled, waits, batched = accepted(tx, ground, [1, 2, 3, 4])
+        intents.reject(tx, [rejected.id], NOW, code=5, error="no")
+        intents.cancel(tx, [cancelled.id], NOW)
+        reserved(tx, ground, [batched])
+        again = [new_intent(ground, number, signer=other, args={"tier": 2}) for number in (1, 2, 3, 4, 5)]
+        assert intents.ask_again(tx, again, NOW) == 2
+        assert states(tx, ground) == {1: "received", 2: "received", 3: "received", 4: "batched"}
+        taken_up = intents.get(tx, rejected.public_id)
+        assert (taken_up.signer, taken_up.args, taken_up.code, taken_up.error) == (other, {"tier": 2}, None, None)
+        assert intents.get(tx, waits.public_id) == waits
+
+
+def test_what_the_transaction_minted_is_final_and_what_it_skipped_is_rejected(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        members = accepted(tx, ground, [1, 2, 3])
+        slot, attempt = sent(tx, ground, members)
+        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
+        landed = [Landed(members[0].id, 4), Landed(members[1].id, 8, code=2), Landed(members[2].id, 11)]
+        intents.mark_included(tx, slot.id, landed, NOW)
+        assert states(tx, ground) == {1: "included", 2: "included", 3: "included"}
+        slots.set_final(tx, slot.id, BLOCK, NOW)
+        assert intents.mark_final(tx, slot.id, NOW) == Settled(final=2, rejected=1, unproven=0)
+        found = intents.of_slot(tx, slot.id)
+    assert [(each.state, each.log_index, each.code) for each in found] == [
+        (IntentState.FINAL, 4, None),
+        (IntentState.REJECTED, 8, 2),
+        (IntentState.FINAL, 11, None),
+    ]
+    assert {(each.tx_hash, each.block_number, each.block_hash) for each in found} == {(attempt.tx_hash, 7, BLOCK)}
+
+
+def test_a_receipt_without_our_log_proves_nothing(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        members = accepted(tx, ground, [1, 2])
+        slot, attempt = sent(tx, ground, members)
+        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
+        intents.mark_included(tx, slot.id, [Landed(members[0].id, 4)], NOW)
+        slots.set_final(tx, slot.id, BLOCK, NOW)
+        assert intents.mark_final(tx, slot.id, NOW) == Settled(final=1, rejected=0, unproven=1)
+        assert states(tx, ground) == {1: "final", 2: "batched"}
+        assert intents.reject_unproven(tx, slot.id, "no event", NOW) == 1
+        unproven = intents.get(tx, members[1].public_id)
+    assert (unproven.state, unproven.error) == (IntentState.REJECTED, "no event")
+
+
+def test_a_reorg_brings_intents_back_to_their_slot(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        members = accepted(tx, ground, [1, 2])
+        slot, attempt = sent(tx, ground, members)
+        before = intents.of_slot(tx, slot.id)
+        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
+        intents.mark_included(tx, slot.id, [Landed(members[0].id, 4), Landed(members[1].id, 5, code=1)], NOW)
+        slots.back_to_broadcasting(tx, slot.id, BLOCK, NOW)
+        assert intents.mark_reorged(tx, slot.id, NOW) == 2
+        assert intents.of_slot(tx, slot.id) == before
+        slots.set_included(tx, slot.id, attempt.tx_hash, 8, OTHER_BLOCK, True, NOW)
+        intents.mark_included(tx, slot.id, [Landed(each.id, None) for each in members], NOW)
+        assert {each.block_hash for each in intents.of_slot(tx, slot.id)} == {OTHER_BLOCK}
+
+
+@pytest.mark.parametrize("end", ["reverted", "no-op", "foreign"])
+def test_intents_return_when_their_slot_ended_without_them(engine: Engine, ground: Ground, end: str) -> None:
+    with begin(engine) as tx:
+        members = accepted(tx, ground, [1, 2])
+        slot, attempt = sent(tx, ground, members)
+        if end == "foreign":
+            slots.set_foreign(tx, slot.id, NOW)
+        else:
+            if end == "no-op":
+                attempt = signed(tx, ground, slot.id, noop=True)
+                slots.mark_sent(tx, attempt.id, NOW, epoch=ground.epoch)
+            slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, end == "no-op", NOW)
+            with pytest.raises(IllegalTransition):
+                intents.mark_included(tx, slot.id, [Landed(members[0].id, 1)], NOW)
+            with pytest.raises(IllegalTransition):
+                intents.return_to_received(tx, slot.id, NOW)
+            (slots.set_final_noop if end == "no-op" else slots.set_final_reverted)(tx, slot.id, BLOCK, NOW)
+        assert intents.return_to_received(tx, slot.id, NOW) == 2
+        assert intents.waiting(tx, ground.signer, limit=9) == members
+        assert intents.of_slot(tx, slot.id) == []
+        assert reserved(tx, ground, members).nonce == 1
+
+
+@pytest.mark.parametrize("state", list(SlotState))
+def test_intents_follow_their_slot_and_never_lead_it(engine: Engine, ground: Ground, state: SlotState) -> None:
+    """Each settling function works for its own slot states and refuses all others."""
+    allowed = {
+        intents.mark_reorged: {SlotState.BROADCASTING},
+        intents.mark_final: {SlotState.FINAL},
+        intents.return_to_received: {SlotState.FINAL_REVERTED, SlotState.FINAL_NOOP, SlotState.FOREIGN},
+    }
+    with begin(engine) as tx:
+        slot = in_state(tx, ground, state)
+        for settle, states_ in allowed.items():
+            if state in states_:
+                settle(tx, slot, NOW)
+            else:
+                with pytest.raises(IllegalTransition):
+                    settle(tx, slot, NOW)
+        if state is not SlotState.INCLUDED:
+            with pytest.raises(IllegalTransition):
+                intents.mark_included(tx, slot, [], NOW)
+        if state is not SlotState.FINAL:
+            with pytest.raises(IllegalTransition):
+                intents.reject_unproven(tx, slot, "no event", NOW)
+        with pytest.raises(Unknown):
+            intents.mark_final(tx, 10**6, NOW)
+
+
+@pytest.mark.parametrize("wrong", ["of another slot", "named twice"])
+def test_only_the_slots_own_intents_can_be_included(engine: Engine, ground: Ground, wrong: str) -> None:
+    with begin(engine) as tx:
+        one, two = accepted(tx, ground, [1, 2])
+        slot, attempt = sent(tx, ground, [one])
+        sent(tx, ground, [two])
+        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
+    other = two.id if wrong == "of another slot" else one.id
+    with pytest.raises(IllegalTransition), begin(engine) as tx:
+        intents.mark_included(tx, slot.id, [Landed(one.id, 1), Landed(other, 2)], NOW)
+    with read(engine) as tx:
+        assert states(tx, ground) == {1: "batched", 2: "batched"}
+
+
+def in_state(tx: Connection, ground: Ground, state: SlotState) -> int:
+    """A slot with one intent, brought to this state by the road that leads there."""
+    slot = reserved(tx, ground, accepted(tx, ground, [1])).id
+    if state is SlotState.RESERVED:
+        return slot
+    attempt = signed(tx, ground, slot, noop=state is SlotState.FINAL_NOOP)
+    if state is SlotState.SIGNED:
+        return slot
+    slots.mark_sent(tx, attempt.id, NOW, epoch=ground.epoch)
+    if state is SlotState.BROADCASTING:
+        return slot
+    if state is SlotState.FOREIGN:
+        slots.set_foreign(tx, slot, NOW)
+        return slot
+    slots.set_included(tx, slot, attempt.tx_hash, 7, BLOCK, state is not SlotState.FINAL_REVERTED, NOW)
+    if state is not SlotState.INCLUDED:
+        end = {
+            SlotState.FINAL: slots.set_final,
+            SlotState.FINAL_NOOP: slots.set_final_noop,
+            SlotState.FINAL_REVERTED: slots.set_final_reverted,
+        }[state]
+        end(tx, slot, BLOCK, NOW)
+    return slot
+
+
+def test_a_chain_row_is_needed(engine: Engine, ground: Ground) -> None:
+    with pytest.raises(IntegrityError), begin(engine) as tx:
+        chains.known_chain(tx, 1, "0x", NOW)
+        accepted(tx, ground, [1], chain=10**6)
