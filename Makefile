@@ -53,7 +53,7 @@ contracts: $(dev) $(node_modules) ## forge: unit tests, fuzz, invariants, gas sn
 	@echo "== forge"
 	@mkdir -p $(logs)
 	@cd contracts && $(tools) FORGE_SNAPSHOT_CHECK=true forge test >../$(logs)/forge.log 2>&1 \
-		|| { cat ../$(logs)/forge.log; exit 1; }
+		|| { grep -v '^\[PASS\]' ../$(logs)/forge.log; exit 1; }
 	@tail -n 1 $(logs)/forge.log
 	@if [ -n "$$CI" ] && grep -F '[SKIP' $(logs)/forge.log; then echo "CI is set: a skipped test is a failure"; exit 1; fi
 

@@ -55,20 +55,20 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
 
     /// @inheritdoc ILoyaltyMembership
     function isActive(address holder) external view returns (bool) {
-        return _members[holder].isActive();
+        return _members[holder].word.isActive();
     }
 
     /// @inheritdoc ILoyaltyMembership
     function areActive(address[] calldata holders) external view returns (bool[] memory active) {
         active = new bool[](holders.length);
         for (uint256 i; i < holders.length; ++i) {
-            active[i] = _members[holders[i]].isActive();
+            active[i] = _members[holders[i]].word.isActive();
         }
     }
 
     /// @inheritdoc ILoyaltyMembership
     function membershipOf(address holder) external view returns (Member memory) {
-        MemberWord word = _members[holder];
+        MemberWord word = _members[holder].word;
         return Member({
             joinedAt: uint40(word.joinedAt()),
             expiresAt: uint40(word.expiresAt()),
@@ -85,13 +85,13 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     function wordsOf(address[] calldata holders) external view returns (uint256[] memory words) {
         words = new uint256[](holders.length);
         for (uint256 i; i < holders.length; ++i) {
-            words[i] = MemberWord.unwrap(_members[holders[i]]);
+            words[i] = MemberWord.unwrap(_members[holders[i]].word);
         }
     }
 
     /// @inheritdoc ILoyaltyMembership
     function holdingsOf(address holder) external view returns (uint256 card, uint256[] memory stamps) {
-        card = MemberWord.unwrap(_members[holder]);
+        card = MemberWord.unwrap(_members[holder].word);
         address[] memory wallets = new address[](1);
         wallets[0] = holder;
         stamps = new uint256[](_seasonCount());
@@ -105,7 +105,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     function standingsOf(uint256[] calldata items) external view returns (uint256[] memory tiers) {
         tiers = new uint256[](items.length);
         for (uint256 i; i < items.length; ++i) {
-            MemberWord word = _members[address(uint160(items[i]))];
+            MemberWord word = _members[address(uint160(items[i]))].word;
             if (word.isActive()) tiers[i] = word.tier();
             else if (word.has(MemberWords.MOVED)) tiers[i] = MemberWords.MOVED_STANDING;
         }
@@ -114,7 +114,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     /// @inheritdoc IERC721
     function balanceOf(address holder) external view returns (uint256) {
         if (holder == address(0)) LoyaltyMembership_ZeroAddress.selector.revertWith();
-        return _members[holder].isHeld() ? 1 : 0;
+        return _members[holder].word.isHeld() ? 1 : 0;
     }
 
     /// @inheritdoc IERC721
@@ -372,16 +372,20 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     function mintBatch(uint256[] calldata items) external {
         _onlyRoles(Powers.MINTER);
         CardCounters counters = _notPaused();
-        uint256 minted;
-        uint256 next = counters.issued() + 1;
+        uint256 highest = counters.highestTier();
+        uint256 serial = counters.issued();
         for (uint256 i; i < items.length; ++i) {
             uint256 item = items[i];
             if (item >> 208 != 0) LoyaltyMembership_DirtyBits.selector.revertWith(item);
             address to = address(uint160(item));
-            uint256 code = _tryMint(counters, to, uint8(item >> 160), item >> 168, next + minted);
-            if (code == Skip.NONE) ++minted;
-            else emit Skipped(uint160(to), code);
+            unchecked {
+                // No overflow: serial < 2^32 + items.length, and a transaction has room for few items.
+                uint256 code = _tryMint(highest, to, uint8(item >> 160), item >> 168, serial + 1);
+                if (code == Skip.NONE) ++serial;
+                else emit Skipped(uint160(to), code);
+            }
         }
+        uint256 minted = serial - counters.issued();
         if (minted != 0) _count(counters, Powers.MINT, minted, minted);
     }
 
@@ -395,7 +399,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
             )
         );
         _checkVoucher(voucher.epoch, voucher.deadline, signer, structHash, signature);
-        if (_members[voucher.to].has(MemberWords.VOIDED)) {
+        if (_members[voucher.to].word.has(MemberWords.VOIDED)) {
             LoyaltyMembership_VoucherUsed.selector.revertWith(uint160(voucher.to));
         }
         _mintOne(Powers.CLAIM, voucher.to, voucher.tier, voucher.expiresAt);
@@ -468,7 +472,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         _countManaged(1);
         _counters = _counters.withOneLess();
         // The next nonce ends a proposed recovery and all that the holder signed, also for the time after a readmission.
-        _members[holder] = word.withoutCard().withFlag(MemberWords.REVOKED).withNextNonce();
+        _members[holder].word = word.withoutCard().withFlag(MemberWords.REVOKED).withNextNonce();
         emit Transfer(holder, address(0), uint160(holder));
         emit CardRevoked(uint160(holder), msg.sender, reason);
     }
@@ -482,7 +486,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         _checkHolder(holder, deadline, keccak256(abi.encode(_BURN, holder, word.nonce(), deadline)), signature);
         // effect
         _counters = _counters.withOneLess();
-        _members[holder] = word.withoutCard().withFlag(MemberWords.LEFT).withNextNonce();
+        _members[holder].word = word.withoutCard().withFlag(MemberWords.LEFT).withNextNonce();
         emit Transfer(holder, address(0), uint160(holder));
     }
 
@@ -597,21 +601,22 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     /// @dev Mint and claim of one card.
     function _mintOne(uint256 kind, address to, uint256 tier, uint256 expiresAt_) private {
         CardCounters counters = _notPaused();
-        uint256 code = _tryMint(counters, to, tier, expiresAt_, counters.issued() + 1);
+        uint256 code = _tryMint(counters.highestTier(), to, tier, expiresAt_, counters.issued() + 1);
         if (code != Skip.NONE) LoyaltyMembership_Refused.selector.revertWith(to, code);
         _count(counters, kind, 1, 1);
     }
 
     /// @dev The one way a wallet gets its first card.
     /// @return code NONE if it got it, else why not. What no wallet could get reverts.
-    function _tryMint(CardCounters counters, address to, uint256 tier, uint256 expiresAt_, uint256 serial)
+    function _tryMint(uint256 highest, address to, uint256 tier, uint256 expiresAt_, uint256 serial)
         private
         returns (uint256 code)
     {
-        _checkCard(counters, to, tier, expiresAt_);
-        MemberWord word = _members[to];
+        _checkCard(highest, to, tier, expiresAt_);
+        Record storage record = _members[to];
+        MemberWord word = record.word;
         code = word.refusal();
-        if (code == Skip.NONE) _issue(to, word.withCard(block.timestamp, expiresAt_, tier, serial));
+        if (code == Skip.NONE) _issue(record, to, word.withCard(block.timestamp, expiresAt_, tier, serial));
     }
 
     // --------------------------------------------------------------------------------- internals: the manager's acts
@@ -627,7 +632,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         if (wanted <= current || wanted <= block.timestamp) {
             LoyaltyMembership_ExpiryNotLater.selector.revertWith(holder, current, wanted);
         }
-        _members[holder] = word.withExpiresAt(wanted);
+        _members[holder].word = word.withExpiresAt(wanted);
         emit TokenExpiryUpdated(uint160(holder), word.joinedAt(), wanted);
         emit MetadataUpdate(uint160(holder));
     }
@@ -637,7 +642,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         (word, code) = _managed(holder);
         if (code != Skip.NONE) return code;
         if (word.tier() == tier) return Skip.DONE;
-        _members[holder] = word.withTier(tier);
+        _members[holder].word = word.withTier(tier);
         emit MemberSet(uint160(holder), tier | word.serial() << 8);
         emit MetadataUpdate(uint160(holder));
     }
@@ -646,7 +651,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     /// @return code why there is no card to manage; NONE = there is one.
     function _managed(address holder) private view returns (MemberWord word, uint256 code) {
         if (holder == address(0)) LoyaltyMembership_ZeroAddress.selector.revertWith();
-        word = _members[holder];
+        word = _members[holder].word;
         if (!word.isHeld()) {
             code = word.absence();
             if (code == Skip.NONE) code = Skip.NOT_HELD;
@@ -666,13 +671,13 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
 
     /// @dev The word of a living card. Ids above 160 bits name no wallet.
     function _existing(uint256 tokenId) private view returns (MemberWord word) {
-        word = _members[address(uint160(tokenId))];
+        word = _members[address(uint160(tokenId))].word;
         if (tokenId >> 160 != 0 || !word.isHeld()) LoyaltyMembership_NotFound.selector.revertWith(tokenId);
     }
 
     /// @dev As `_existing`, with the error that ERC-7858 names.
     function _expiring(uint256 tokenId) private view returns (MemberWord word) {
-        word = _members[address(uint160(tokenId))];
+        word = _members[address(uint160(tokenId))].word;
         if (tokenId >> 160 != 0 || !word.isHeld()) revert ERC721NonexistentToken(tokenId);
     }
 

@@ -84,8 +84,8 @@ contract LoyaltyOffice is MembershipBase {
         // check
         _onlyRoles(Powers.MINTER | Powers.MANAGER);
         CardCounters counters = _notPaused();
-        _checkCard(counters, to, tier, expiresAt_);
-        MemberWord word = _members[to];
+        _checkCard(counters.highestTier(), to, tier, expiresAt_);
+        MemberWord word = _members[to].word;
         if (!word.has(MemberWords.LEFT | MemberWords.REVOKED)) {
             uint256 code = word.refusal();
             ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(to, code == Skip.NONE ? Skip.NOT_HELD : code);
@@ -93,6 +93,7 @@ contract LoyaltyOffice is MembershipBase {
         // effect
         emit ILoyaltyMembership.Readmitted(uint160(to), msg.sender);
         _issue(
+            _members[to],
             to,
             word.withCard(block.timestamp, expiresAt_, tier, word.serial()).withoutFlags(
                 MemberWords.LEFT | MemberWords.REVOKED
@@ -107,11 +108,11 @@ contract LoyaltyOffice is MembershipBase {
     function voidVoucher(address to) external {
         _onlyOwnerOr(Powers.MANAGER | Powers.GUARDIAN);
         if (to == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
-        MemberWord word = _members[to];
+        MemberWord word = _members[to].word;
         uint256 code = word.refusal();
         if (code != Skip.NONE) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(to, code);
         if (word.has(MemberWords.VOIDED)) return;
-        _members[to] = word.withFlag(MemberWords.VOIDED);
+        _members[to].word = word.withFlag(MemberWords.VOIDED);
         emit ILoyaltyMembership.VoucherVoided(to);
     }
 
@@ -152,7 +153,7 @@ contract LoyaltyOffice is MembershipBase {
     function vetoRecovery(address holder, uint40 deadline, bytes calldata signature) external {
         // check
         Proposal storage proposal = _proposals[holder];
-        MemberWord word = _members[holder];
+        MemberWord word = _members[holder].word;
         if (proposal.to == address(0) || proposal.nonce != word.nonce()) ILoyaltyMembership.LoyaltyMembership_NoRecovery.selector.revertWith(holder);
         bool byOwner = signature.length == 0 && msg.sender == owner();
         if (!byOwner) {
@@ -160,7 +161,7 @@ contract LoyaltyOffice is MembershipBase {
         }
         // effect
         delete _proposals[holder];
-        _members[holder] = word.withNextNonce();
+        _members[holder].word = word.withNextNonce();
         emit ILoyaltyMembership.RecoveryVetoed(holder, byOwner ? msg.sender : holder);
     }
 
@@ -170,7 +171,7 @@ contract LoyaltyOffice is MembershipBase {
     function proposeRecovery(address from, address to, string calldata reason) external {
         // check
         _onlyOwnerOr(Powers.GUARDIAN);
-        MemberWord word = _members[from];
+        MemberWord word = _members[from].word;
         ILoyaltyMembership.Move memory move = ILoyaltyMembership.Move({
             from: from,
             to: to,
@@ -308,8 +309,8 @@ contract LoyaltyOffice is MembershipBase {
     function _checkTarget(ILoyaltyMembership.Move memory move) private view returns (MemberWord source) {
         if (move.from == address(0) || move.to == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
         if (move.from == move.to) ILoyaltyMembership.LoyaltyMembership_SameWallet.selector.revertWith(move.from);
-        source = _members[move.from];
-        MemberWord target = _members[move.to];
+        source = _members[move.from].word;
+        MemberWord target = _members[move.to].word;
         if (source.has(MemberWords.REVOKED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.from, Skip.REVOKED);
         if (target.has(MemberWords.REVOKED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.to, Skip.REVOKED);
         if (target.has(MemberWords.MOVED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.to, Skip.MOVED);
@@ -336,10 +337,10 @@ contract LoyaltyOffice is MembershipBase {
 
     /// @dev Moves what may move; `_checkMove` has been asked.
     function _move(address from, address to) private {
-        MemberWord source = _members[from];
-        MemberWord target = _members[to];
+        MemberWord source = _members[from].word;
+        MemberWord target = _members[to].word;
         // effect
-        _members[from] = source.withoutCard().withoutSerial().withoutFlags(MemberWords.LEFT).withFlag(
+        _members[from].word = source.withoutCard().withoutSerial().withoutFlags(MemberWords.LEFT).withFlag(
             MemberWords.MOVED
         ).withNextNonce();
         bool replaced = target.isHeld();
@@ -353,6 +354,7 @@ contract LoyaltyOffice is MembershipBase {
             emit IERC721.Transfer(from, address(0), uint160(from));
             // A target that had left is a member again. The number it once had ends here, for it gets the moved one.
             _issue(
+                _members[to],
                 to,
                 target.withCard(source.joinedAt(), source.expiresAt(), source.tier(), source.serial()).withoutFlags(
                     MemberWords.LEFT
@@ -360,7 +362,7 @@ contract LoyaltyOffice is MembershipBase {
             );
         } else {
             // Stamps alone make no member: a target that had left stays so, or its old vouchers would live again.
-            _members[to] = target;
+            _members[to].word = target;
         }
         // interaction: with the stamp contracts of this program only, which call nobody.
         uint256 touched;

@@ -36,6 +36,11 @@ abstract contract MembershipBase is OwnableRoles, EIP712 {
         uint40 pausedBefore;
     }
 
+    /// @dev A struct only so that a reference to it can be handed on, and its place is computed once per mint.
+    struct Record {
+        MemberWord word;
+    }
+
     /// @dev `since` = 0 while not paused; `total` = seconds of all pauses that have ended.
     struct PauseClock {
         uint40 since;
@@ -51,7 +56,7 @@ abstract contract MembershipBase is OwnableRoles, EIP712 {
 
     // --------------------------------------------------------------------------------------------------------- storage
 
-    mapping(address wallet => MemberWord) internal _members;
+    mapping(address wallet => Record) internal _members;
     CardCounters internal _counters;
     uint256 internal _program;
     PauseClock internal _pauses;
@@ -77,21 +82,35 @@ abstract contract MembershipBase is OwnableRoles, EIP712 {
     // ---------------------------------------------------------------------------------------- how a card comes to life
 
     /// @dev What is asked of a card whoever gets it.
-    function _checkCard(CardCounters counters, address to, uint256 tier, uint256 expiresAt_) internal view {
+    function _checkCard(uint256 highest, address to, uint256 tier, uint256 expiresAt_) internal view {
         if (to == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
-        uint256 highest = counters.highestTier();
         if (tier == 0 || tier > highest) ILoyaltyMembership.LoyaltyMembership_BadTier.selector.revertWith(tier, highest);
         if (expiresAt_ != 0 && expiresAt_ <= block.timestamp) ILoyaltyMembership.LoyaltyMembership_PastExpiry.selector.revertWith(to, expiresAt_);
     }
 
-    /// @dev Writes a word with a card and tells of it: the one place a card comes to life.
-    function _issue(address to, MemberWord word) internal {
-        _members[to] = word;
-        uint256 tokenId = uint160(to);
-        emit IERC721.Transfer(address(0), to, tokenId);
-        emit IERC5192.Locked(tokenId);
-        emit IERC7858.TokenExpiryUpdated(tokenId, word.joinedAt(), word.expiresAt());
-        emit ILoyaltyMembership.MemberSet(tokenId, word.announced());
+    /// @dev Writes a word with a card and tells of it: the one place a card comes to life. The events are written by hand
+    /// because that saves ~200 gas a card, on ~29,000.
+    /// Proof: each log has the topics and data that `emit` would give it - Transfer(0, to, id), Locked(id),
+    /// TokenExpiryUpdated(id, joinedAt, expiresAt), MemberSet(id, tier | serial << 8) - for the id is the address. Memory is
+    /// used from 0x00 to 0x1f only, which is scratch space.
+    function _issue(Record storage record, address to, MemberWord word) internal {
+        record.word = word;
+        uint256 joinedAt = word.joinedAt();
+        uint256 expiresAt = word.expiresAt();
+        uint256 announced = word.announced();
+        bytes32 transfer = IERC721.Transfer.selector;
+        bytes32 locked = IERC5192.Locked.selector;
+        bytes32 expiry = IERC7858.TokenExpiryUpdated.selector;
+        bytes32 memberSet = ILoyaltyMembership.MemberSet.selector;
+        assembly ("memory-safe") {
+            let tokenId := shr(96, shl(96, to))
+            log4(0x00, 0x00, transfer, 0, tokenId, tokenId)
+            mstore(0x00, tokenId)
+            log1(0x00, 0x20, locked)
+            log4(0x00, 0x00, expiry, tokenId, joinedAt, expiresAt)
+            mstore(0x00, announced)
+            log2(0x00, 0x20, memberSet, tokenId)
+        }
     }
 
     /// @dev Counts cards that came to life and member numbers given out, against the cap and the day's quota.
@@ -110,7 +129,7 @@ abstract contract MembershipBase is OwnableRoles, EIP712 {
     /// @dev Whether nothing has cancelled it: the holder has not acted, the card is the same, and the proposer has had the
     /// power ever since.
     function _stands(address from, Proposal storage proposal) internal view returns (bool) {
-        MemberWord word = _members[from];
+        MemberWord word = _members[from].word;
         return proposal.to != address(0) && proposal.nonce == word.nonce() && proposal.serial == word.cardSerial()
             && _mayStillPropose(proposal);
     }

@@ -185,6 +185,10 @@ def create2_address(deployer: Address, salt: bytes, initcode: bytes) -> Address:
 def _encode(what: str, inputs: Sequence[Mapping[str, Any]], arguments: Sequence[Any]) -> bytes:
     if len(inputs) != len(arguments):
         raise ValueError(f"{what} takes {len(inputs)} arguments, not {len(arguments)}")
+    for each, argument in zip(inputs, arguments, strict=True):
+        # eth_abi would fill a shorter one up with zeros.
+        if each["type"] == "bytes32" and len(argument) != _WORD:
+            raise ValueError(f"{each['name']} of {what} needs {_WORD} bytes")
     try:
         return abi_encode([_type_of(each) for each in inputs], arguments)
     except (EncodingError, OverflowError, TypeError) as failure:

@@ -3,7 +3,7 @@
 The types are those of the Solidity; tests compare each digest with eth_account's and with the contracts' `digestOf`.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import EncodingError
@@ -99,6 +99,9 @@ def recover(digest: bytes, signature: bytes) -> Address:
 def struct_hash(name: str, values: tuple[object, ...]) -> bytes:
     """EIP-712 hash of one of our structs. Raises ValueError for a value outside its type."""
     type_hash, kinds = _type(name)
+    # eth_abi would fill a shorter one up with zeros.
+    if any(kind == "bytes32" and not _is_32_bytes(value) for kind, value in zip(kinds, values, strict=False)):
+        raise ValueError(f"a value of {name} does not fit: it needs 32 bytes")
     try:
         return keccak(type_hash + abi_encode(kinds, values))
     except (EncodingError, TypeError, OverflowError) as failure:
@@ -109,6 +112,10 @@ def _digest(contract_name: str, chain_id: int, contract: Address, name: str, val
     return keccak(b"\x19\x01" + _separator(contract_name, chain_id, contract) + struct_hash(name, values))
 
 
+def _is_32_bytes(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) == 32
+
+
 @cache
 def _type(name: str) -> tuple[bytes, tuple[str, ...]]:
     text = TYPES[name]
@@ -116,11 +123,11 @@ def _type(name: str) -> tuple[bytes, tuple[str, ...]]:
     return keccak(text=text), tuple(field.split(" ")[0] for field in fields)
 
 
-@cache
+# Bounded: chain and contract may come with a voucher that somebody made up.
+@lru_cache(maxsize=256)
 def _separator(contract_name: str, chain_id: int, contract: Address) -> bytes:
-    return keccak(
-        abi_encode(
-            ["bytes32", "bytes32", "bytes32", "uint256", "address"],
-            [keccak(text=_DOMAIN), keccak(text=contract_name), keccak(text=_VERSION), chain_id, contract],
-        )
-    )
+    values = [keccak(text=_DOMAIN), keccak(text=contract_name), keccak(text=_VERSION), chain_id, contract]
+    try:
+        return keccak(abi_encode(["bytes32", "bytes32", "bytes32", "uint256", "address"], values))
+    except (EncodingError, TypeError, OverflowError) as failure:
+        raise ValueError(f"chain id or contract does not fit: {failure}") from None

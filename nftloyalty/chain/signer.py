@@ -113,8 +113,11 @@ def _check(fields: TxFields) -> None:
     # eth_account would sign a transaction whose tip is above its fee; every chain refuses it.
     if not 0 <= fields.priority_fee <= fields.max_fee:
         raise ValueError("the priority fee is above the whole fee")
-    if fields.chain_id <= 0 or fields.nonce < 0 or fields.value < 0 or fields.gas <= 0:
-        raise ValueError("chain id and gas must be positive, nonce and value not negative")
+    # EIP-2681 ends nonces below 2**64 - 1.
+    if not (0 <= fields.nonce < 2**64 - 1 and 0 < fields.gas < 2**64):
+        raise ValueError("nonce or gas is out of range")
+    if not (fields.chain_id > 0 and 0 <= fields.value < 2**256 and fields.max_fee < 2**256):
+        raise ValueError("chain id, value or fee is out of range")
 
 
 def _check_low(s: int) -> None:

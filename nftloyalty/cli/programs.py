@@ -11,7 +11,7 @@ from nftloyalty.app.deploying import Deployed, Prepared
 from nftloyalty.cli.minting import decimal_of
 from nftloyalty.cli.session import err, out, print_json, running, running_app, session_of
 from nftloyalty.domain.cost import show
-from nftloyalty.domain.program_file import template
+from nftloyalty.domain.program_file import read_program, template
 from nftloyalty.errors import BadInput, Problem
 
 
@@ -27,14 +27,18 @@ def init(
 ) -> None:
     """Write a commented program.toml to fill in. Never overwrites. Example: nftloyalty init --brand "Morning Bean" """
     path: Path = session_of(ctx).program_path
+    text = template(brand)
+    read_program(text, f"--brand {brand!r}")
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(template(brand))
+            file.write(text)
     except FileExistsError:
         raise BadInput(
             str(path), [Problem(str(path), "is there already", "edit it, or name another --program")]
         ) from None
-    out.print(f"Wrote {path}. Fill it in, make its keys with `nftloyalty keys new`, then run `nftloyalty deploy`.")
+    out.print(
+        f"Wrote {path}. Fill it in and make its keys: nftloyalty keys new owner, hot and desk. Then: nftloyalty deploy"
+    )
 
 
 def deploy(

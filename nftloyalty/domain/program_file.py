@@ -630,21 +630,26 @@ def _quoted(text: str) -> str:
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
-def template(
-    program_id: str = "my-program", brand: str = "My Brand", name: str | None = None, symbol: str | None = None
-) -> str:
+def template(brand: str = "My Brand", program_id: str | None = None) -> str:
     """A first program.toml with notes for the people of a shop. What it leaves as a comment has a default.
 
-    The arguments are written as given; `read_program` tells what is wrong with them.
+    The id is made from the brand unless it is given; the arguments are not judged here, `read_program` does that.
     """
+    program_id = program_id or _id_of(brand)
     settings = {
         "id": (program_id, "short name for commands; it can never change"),
         "brand": (brand, "who runs the program"),
-        "name": (name if name is not None else f"{brand} Club", "stands on every card; it can never change"),
-        "symbol": (symbol if symbol is not None else program_id.upper()[:16], "shown by wallets; it can never change"),
+        "name": (f"{brand} Club", "stands on every card; it can never change"),
+        "symbol": (program_id.upper()[:16].strip("-"), "shown by wallets; it can never change"),
     }
     lines = [f"{key} = {_toml(value)}".ljust(31) + f" # {note}" for key, (value, note) in settings.items()]
     return _TEMPLATE.format(settings="\n".join(lines))
+
+
+def _id_of(brand: str) -> str:
+    """The brand in the letters of an id; a brand without any Latin letter gets a default."""
+    bare = unicodedata.normalize("NFKD", brand).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", bare).strip("-0123456789")[:32].strip("-") or "my-program"
 
 
 def _toml(text: str) -> str:
@@ -676,13 +681,13 @@ _TEMPLATE = """\
 # finality_blocks = 64
 
 # Who may do what: names of keys (nftloyalty keys new) or addresses.
-# [powers]
-# opener = "owner"              # opens the program and pays for it
-# owner = "owner"               # may change everything that can change
-# minters = ["hot"]             # hand out cards and stamps
-# signers = ["hot"]             # sign vouchers
-# managers = []                 # renew, change tiers, revoke
-# guardians = []                # pause, lower quotas, recover lost cards
+[powers]
+opener = "owner"                # opens the program and pays for it
+owner = "owner"                 # may change everything that can change
+minters = ["hot"]               # hand out cards and stamps
+signers = ["hot"]               # sign vouchers
+managers = ["desk"]             # renew, change tiers, revoke
+guardians = ["desk"]            # pause, lower quotas, recover lost cards
 
 # Most of each kind in one day (UTC). A stolen key can do no more than this.
 # [quotas.cards]
@@ -699,15 +704,15 @@ _TEMPLATE = """\
 id = "member"
 name = "Member"
 
-# [[tiers]]
-# id = "gold"
-# name = "Gold"
+[[tiers]]
+id = "gold"
+name = "Gold"
 
 # A stamp: everyone can get it once. Numbers go from 1 to 120 and can't change.
-# [[stamps]]
-# id = "welcome"
-# number = 1
-# name = "Welcome"
+[[stamps]]
+id = "welcome"
+number = 1
+name = "Welcome"
 # cap = 5_000                   # most stamps ever
 # opens = 2030-01-01            # from the start of this day (UTC)
 # closes = 2030-12-31           # to the end of this day (UTC)

@@ -131,6 +131,14 @@ def test_an_argument_that_does_not_fit_is_refused(arguments: tuple[Any, ...]) ->
         abi.function("LoyaltyMembership", "mint").encode(*arguments)
 
 
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_32_bytes_are_never_filled_up(size: int) -> None:
+    with pytest.raises(ValueError, match="orderRef"):
+        Stamps.encode_redeem(A, 3, bytes(size), 9, b"")
+    with pytest.raises(ValueError, match="salt"):
+        abi.function("LoyaltyFactory", "programOf").encode(A, bytes(size))
+
+
 def test_a_function_that_is_not_there_is_a_mistake_of_ours() -> None:
     with pytest.raises(LookupError):
         abi.function("LoyaltyMembership", "mintAll")

@@ -109,6 +109,12 @@ def test_a_value_outside_its_type_is_refused_and_never_cut(values: tuple[Any, ..
         signatures.struct_hash("Burn", values)
 
 
+@pytest.mark.parametrize(("chain_id", "contract"), [(2**256, wallet()), (-1, wallet()), (1, "0x12")])
+def test_a_domain_that_does_not_fit_is_refused(chain_id: int, contract: str) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        signatures.burn_digest(chain_id, contract, wallet(), 0, 9)
+
+
 def test_an_order_reference_has_32_bytes() -> None:
     for size in (31, 33):
         with pytest.raises(ValueError, match="Redeem"):

@@ -13,6 +13,7 @@ from eth_account.typed_transactions import TypedTransaction
 from eth_keys.constants import SECPK1_N
 from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak
+from hexbytes import HexBytes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ def test_a_signed_transaction_says_what_was_asked_and_recovers_to_the_signer(key
     signed = signer.sign_transaction(fields)
     assert signed.hash == "0x" + keccak(signed.raw).hex()
     assert Account.recover_transaction(signed.raw) == signer.address
-    found = TypedTransaction.from_bytes(signed.raw).as_dict()  # type: ignore[arg-type]
+    found = TypedTransaction.from_bytes(HexBytes(signed.raw)).as_dict()
     assert found["type"] == 2
     assert (found["chainId"], found["nonce"], found["value"]) == (fields.chain_id, fields.nonce, fields.value)
     assert (found["gas"], found["maxFeePerGas"], found["maxPriorityFeePerGas"]) == (
@@ -95,7 +96,9 @@ def test_only_digests_are_signed(digest: bytes) -> None:
         {"gas": 0},
         {"chain_id": 0},
         {"to": "0x1234"},
-        {"nonce": 2**64},
+        {"nonce": 2**64 - 1},
+        {"value": 2**256},
+        {"gas": 2**64},
     ],
 )
 def test_fields_that_no_chain_takes_are_not_signed(change: dict[str, Any]) -> None:

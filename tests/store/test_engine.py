@@ -138,7 +138,7 @@ def test_what_is_raised_inside_leaves_nothing(engine: Engine) -> None:
         assert tx.execute(select(chains_table)).all() == []
 
 
-def test_a_killed_process_leaves_nothing_and_holds_nothing_up(engine: Engine, migrated_url: str) -> None:
+def test_a_killed_process_leaves_nothing_and_holds_nothing_up(engine: Engine) -> None:
     script = (
         "import os, signal, sys\n"
         "from nftloyalty.store.engine import begin, open_engine\n"
@@ -149,7 +149,8 @@ def test_a_killed_process_leaves_nothing_and_holds_nothing_up(engine: Engine, mi
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, "-c", script, migrated_url], env=environment, cwd=ROOT, timeout=60)
+    url = engine.url.render_as_string(hide_password=False)
+    ended = subprocess.run([sys.executable, "-c", script, url], env=environment, cwd=ROOT, timeout=60)
     assert ended.returncode == -9
     with begin(engine) as tx:
         assert tx.execute(select(chains_table)).all() == []
