@@ -377,12 +377,11 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         for (uint256 i; i < items.length; ++i) {
             uint256 item = items[i];
             if (item >> 208 != 0) LoyaltyMembership_DirtyBits.selector.revertWith(item);
-            address to = address(uint160(item));
             unchecked {
                 // No overflow: serial < 2^32 + items.length, and a transaction has room for few items.
-                uint256 code = _tryMint(highest, to, uint8(item >> 160), item >> 168, serial + 1);
+                uint256 code = _tryMint(highest, item, serial + 1);
                 if (code == Skip.NONE) ++serial;
-                else emit Skipped(uint160(to), code);
+                else emit Skipped(uint160(item), code);
             }
         }
         uint256 minted = serial - counters.issued();
@@ -601,22 +600,28 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     /// @dev Mint and claim of one card.
     function _mintOne(uint256 kind, address to, uint256 tier, uint256 expiresAt_) private {
         CardCounters counters = _notPaused();
-        uint256 code = _tryMint(counters.highestTier(), to, tier, expiresAt_, counters.issued() + 1);
+        uint256 item = uint160(to) | tier << 160 | expiresAt_ << 168;
+        uint256 serial;
+        unchecked {
+            // No overflow: a field of 32 bits.
+            serial = counters.issued() + 1;
+        }
+        uint256 code = _tryMint(counters.highestTier(), item, serial);
         if (code != Skip.NONE) LoyaltyMembership_Refused.selector.revertWith(to, code);
         _count(counters, kind, 1, 1);
     }
 
     /// @dev The one way a wallet gets its first card.
+    /// @param item As in a batch, without dirty bits.
     /// @return code NONE if it got it, else why not. What no wallet could get reverts.
-    function _tryMint(uint256 highest, address to, uint256 tier, uint256 expiresAt_, uint256 serial)
-        private
-        returns (uint256 code)
-    {
-        _checkCard(highest, to, tier, expiresAt_);
+    function _tryMint(uint256 highest, uint256 item, uint256 serial) private returns (uint256 code) {
+        address to = address(uint160(item));
+        uint256 tier = uint8(item >> 160);
+        _checkCard(highest, to, tier, item >> 168);
         Record storage record = _members[to];
         MemberWord word = record.word;
         code = word.refusal();
-        if (code == Skip.NONE) _issue(record, to, word.withCard(block.timestamp, expiresAt_, tier, serial));
+        if (code == Skip.NONE) _issue(record, to, word.withCard(block.timestamp, item >> 168, tier, serial));
     }
 
     // --------------------------------------------------------------------------------- internals: the manager's acts

@@ -82,10 +82,15 @@ abstract contract MembershipBase is OwnableRoles, EIP712 {
     // ---------------------------------------------------------------------------------------- how a card comes to life
 
     /// @dev What is asked of a card whoever gets it.
-    function _checkCard(uint256 highest, address to, uint256 tier, uint256 expiresAt_) internal view {
+    function _checkCard(uint256 highest, address to, uint256 tier, uint256 expiresAt) internal view {
         if (to == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
-        if (tier == 0 || tier > highest) ILoyaltyMembership.LoyaltyMembership_BadTier.selector.revertWith(tier, highest);
-        if (expiresAt_ != 0 && expiresAt_ <= block.timestamp) ILoyaltyMembership.LoyaltyMembership_PastExpiry.selector.revertWith(to, expiresAt_);
+        unchecked {
+            // On purpose 0 - 1 is the largest number: tier 0 is above all tiers, expiry 0 is after all times.
+            if (tier - 1 >= highest) ILoyaltyMembership.LoyaltyMembership_BadTier.selector.revertWith(tier, highest);
+            if (expiresAt - 1 < block.timestamp) {
+                ILoyaltyMembership.LoyaltyMembership_PastExpiry.selector.revertWith(to, expiresAt);
+            }
+        }
     }
 
     /// @dev Writes a word with a card and tells of it: the one place a card comes to life. The events are written by hand
@@ -115,12 +120,17 @@ abstract contract MembershipBase is OwnableRoles, EIP712 {
 
     /// @dev Counts cards that came to life and member numbers given out, against the cap and the day's quota.
     function _count(CardCounters counters, uint256 kind, uint256 cards, uint256 numbers) internal {
-        // Numbers are bounded too: each field of the word holds 32 bits.
-        if (counters.living() + cards > counters.cap() || counters.issued() + numbers > type(uint32).max) {
-            ILoyaltyMembership.LoyaltyMembership_CapReached.selector.revertWith(counters.cap());
+        unchecked {
+            // No overflow: fields of 32 bits, and counts of what one transaction did. Numbers are bounded like cards, for
+            // they have a field of 32 bits too.
+            if (counters.living() + cards > counters.cap() || counters.issued() + numbers > type(uint32).max) {
+                ILoyaltyMembership.LoyaltyMembership_CapReached.selector.revertWith(counters.cap());
+            }
         }
         (CardCounters spent, bool fits) = counters.spend(kind, cards, DailyQuota.today());
-        if (!fits) ILoyaltyMembership.LoyaltyMembership_QuotaExceeded.selector.revertWith(kind, counters.limitOf(kind));
+        if (!fits) {
+            ILoyaltyMembership.LoyaltyMembership_QuotaExceeded.selector.revertWith(kind, counters.limitOf(kind));
+        }
         _counters = spent.withMore(cards, numbers);
     }
 

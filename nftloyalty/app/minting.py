@@ -4,6 +4,7 @@ The file is the request: a row's request key is made of program, kind, type and 
 after a crash or by mistake, accepts nothing twice.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow, NewIntent
 
 READ_CHUNK = 500
+QUOTA_POLL_SECONDS = 30.0
 SAMPLE_FOR_GAS = 10
 
 ON_THEIR_WAY = frozenset({IntentState.RECEIVED, IntentState.BATCHED})
@@ -300,7 +302,7 @@ def mint(
     *,
     spread: bool = False,
     progress: Callable[[int], None] = lambda waiting: None,
-    waiting_until: Callable[[datetime], None] = lambda moment: None,
+    waiting_until: Callable[[datetime], None] = lambda moment: time.sleep(QUOTA_POLL_SECONDS),
 ) -> MintReport:
     """Accept what is open and send until every row is on chain or has been left out by the contract.
 

@@ -262,13 +262,13 @@ STEPS: list[Step] = [
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     # The database lives on from example to example; each has a chain of its own in it.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 47), st.integers(0, 47)), min_size=5, max_size=60)
+    steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 47), st.integers(0, 47)), min_size=40, max_size=80)
 )
 def test_no_history_breaks_the_promises(engine: Engine, steps: list[tuple[Step, int, int]]) -> None:
     with begin(engine) as tx:

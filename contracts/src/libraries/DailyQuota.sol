@@ -41,17 +41,13 @@ library DailyQuota {
             started = word & ~((usedFields | _FIELD) << row) | (day & _FIELD) << row;
         }
         uint256 shift = _shiftOf(row, kind);
-        uint256 left = _left(started >> shift & _FIELD, started >> shift >> 24 & _FIELD);
-        if (amount > left) return (word, false);
+        uint256 limit = started >> shift >> 24 & _FIELD;
         unchecked {
-            // No overflow: used + amount <= limit < 2^24.
+            // No overflow: `amount` counts what one transaction did, and the sum stays in its field because the limit, as wide
+            // as the field, bounds it.
+            if ((started >> shift & _FIELD) + amount > limit) return (word, false);
             return (started + (amount << shift), true);
         }
-    }
-
-    function _left(uint256 used, uint256 limit) private pure returns (uint256) {
-        // A limit lowered during the day may lie below what was used.
-        return used < limit ? limit - used : 0;
     }
 
     /// @dev Where the `used` field of a kind lies.

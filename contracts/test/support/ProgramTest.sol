@@ -109,7 +109,7 @@ abstract contract ProgramTest is Test, StandardEvents {
 
     // ------------------------------------------------------------------------------------------------------- opening
 
-    function program() internal view returns (ILoyaltyFactory.Program memory p) {
+    function program() internal view virtual returns (ILoyaltyFactory.Program memory p) {
         p.salt = "coffee";
         p.name = "Bean & Co";
         p.symbol = "BEAN";

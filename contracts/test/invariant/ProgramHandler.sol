@@ -1,0 +1,717 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {ProgramTest, Vm} from "../support/ProgramTest.sol";
+import {Stamps} from "../support/Standards.sol";
+import {Consents} from "../support/Consents.sol";
+import {MuteWallet, SigningWallet} from "../support/Wallets.sol";
+import {ILoyaltyFactory} from "../../src/interfaces/ILoyaltyFactory.sol";
+import {ILoyaltyMembership as M} from "../../src/interfaces/ILoyaltyMembership.sol";
+import {ILoyaltyStamps as S} from "../../src/interfaces/ILoyaltyStamps.sol";
+
+/// @title Everybody who can do something to a program, doing it at random
+/// @dev Each public function is one act. It looks for wallets the act can succeed with, most of the time, and catches the
+/// revert of the call itself; nothing else here may revert. A broken law is kept in `broken`, for the invariant to tell.
+contract ProgramHandler is ProgramTest {
+    uint256 internal constant WALLETS = 40;
+    uint256 internal constant NO_KIND = 3;
+    uint256 internal constant TYPES = 9;
+
+    /// @dev A claim as it was sent in, to be sent in again.
+    struct Sent {
+        bytes32 voucher;
+        address target;
+        address recipient;
+        bytes data;
+    }
+
+    /// @dev What a wallet can be looked for by.
+    enum Want {
+        ANY,
+        MEMBER,
+        EXPIRED,
+        UNTOUCHED,
+        GONE,
+        STAMPS_ONLY
+    }
+
+    Stamps public spring;
+    address[] public wallets;
+    string public broken;
+
+    string[] public acts;
+    mapping(bytes32 act => uint256) public tries;
+    mapping(bytes32 act => uint256) public successes;
+    uint256 public calls;
+
+    Sent[] private _sent;
+    mapping(bytes32 voucher => uint256) private _landed;
+    mapping(address target => mapping(uint256 kind => mapping(uint256 day => uint256))) private _used;
+    mapping(address season => mapping(uint256 stampType => uint256)) public minted;
+    /// @dev Stamps given less stamps that may return, of one type to one wallet.
+    mapping(address season => mapping(uint256 tokenId => uint256)) private _given;
+    mapping(address wallet => uint256) private _nonce;
+    mapping(address wallet => bool) private _touched;
+    uint32 private _index;
+    uint256 private _orders;
+
+    function setUp() public override {
+        super.setUp();
+        spring = openSeason();
+        for (uint256 i; i < WALLETS; ++i) {
+            wallets.push(named(string.concat("wallet ", vm.toString(i))));
+        }
+        // One is a contract that signs with another key, one an account with delegated code that knows no signatures.
+        address safe = address(new SigningWallet(wallets[0]));
+        keys[safe] = keys[wallets[0]];
+        wallets[0] = safe;
+        vm.etch(wallets[1], abi.encodePacked(hex"ef0100", address(new MuteWallet())));
+        // Limits that bind within a run.
+        vm.startPrank(owner);
+        cards.setCap(16);
+        stamps.setType(COFFEE, 9, 0, 0, 2, 0);
+        vm.stopPrank();
+    }
+
+    function program() internal view override returns (ILoyaltyFactory.Program memory p) {
+        p = super.program();
+        p.moveCooldown = 2 days;
+        p.cardQuotas = M.Quotas({mint: 9, claim: 6, manage: 6});
+        p.stampQuotas = S.StampQuotas({mint: 14, claim: 6, manage: 4});
+    }
+
+    // ------------------------------------------------------------------------------------------------- acts on cards
+
+    function mint(uint256 seed) external {
+        uint256 r = dice(seed);
+        address to = find(r, Want.UNTOUCHED);
+        attempt("mint", minter, address(cards), abi.encodeCall(M.mint, (to, tier(r), expiry(r))), MINT);
+    }
+
+    function mintBatch(uint256 seed) external {
+        uint256 r = dice(seed);
+        uint256[] memory items = new uint256[](1 + r % 5);
+        for (uint256 i; i < items.length; ++i) {
+            // Any wallets, so that there are duplicates, members and those who left.
+            items[i] = cardItem(wallets[uint256(keccak256(abi.encode(r, i))) % WALLETS], tier(r >> i), expiry(r >> i));
+        }
+        attempt("mintBatch", minter, address(cards), abi.encodeCall(M.mintBatch, (items)), MINT);
+    }
+
+    function claim(uint256 seed) external {
+        uint256 r = dice(seed);
+        M.CardVoucher memory v = cardVoucher(find(r, Want.UNTOUCHED));
+        v.tier = tier(r);
+        v.deadline = uint40(block.timestamp + r % 3 days);
+        bytes memory data = abi.encodeCall(M.claim, (v, signer, signCard(v)));
+        send("claim", Sent(cards.digestOf(Consents.hash(v)), address(cards), v.to, data));
+    }
+
+    function claimBearer(uint256 seed) external {
+        uint256 r = dice(seed);
+        M.BearerCardVoucher memory v = bearerCard(_index++);
+        v.tier = tier(r);
+        address claimer = find(r, Want.UNTOUCHED);
+        bytes memory data = abi.encodeCall(
+            M.claimBearer,
+            (v, signer, signCard(v), agree(v, claimer, claimKey), claimer, agree(v, claimer, claimer))
+        );
+        send("claimBearer", Sent(cards.digestOf(Consents.hash(v)), address(cards), claimer, data));
+    }
+
+    /// @notice Somebody keeps a claim and sends it in again, or for the first time where it failed.
+    function sendAgain(uint256 seed) external {
+        if (_sent.length == 0) return;
+        send("sendAgain", _sent[dice(seed) % _sent.length]);
+    }
+
+    function renewBatch(uint256 seed) external {
+        uint256 r = dice(seed);
+        uint256[] memory items = new uint256[](1 + r % 3);
+        for (uint256 i; i < items.length; ++i) {
+            address holder = find(r >> i, Want.MEMBER);
+            uint40 current = cards.membershipOf(holder).expiresAt;
+            // One in four expects what is not there.
+            uint40 expected = r >> (8 + i) & 3 == 0 ? current + 1 : current;
+            uint256 later = current > block.timestamp ? current : block.timestamp;
+            items[i] = renewItem(holder, later + 1 + r % 90 days, expected);
+        }
+        attempt("renewBatch", manager, address(cards), abi.encodeCall(M.renewBatch, (items)), MANAGE);
+    }
+
+    function setTierBatch(uint256 seed) external {
+        uint256 r = dice(seed);
+        uint256[] memory items = new uint256[](1 + r % 3);
+        for (uint256 i; i < items.length; ++i) {
+            items[i] = tierItem(find(r >> i, Want.MEMBER), 1 + (r >> i) % 3);
+        }
+        attempt("setTierBatch", manager, address(cards), abi.encodeCall(M.setTierBatch, (items)), MANAGE);
+    }
+
+    function revoke(uint256 seed) external {
+        address holder = find(dice(seed), Want.MEMBER);
+        attempt("revoke", manager, address(cards), abi.encodeCall(M.revoke, (holder, "rule 3")), MANAGE);
+    }
+
+    function readmit(uint256 seed) external {
+        uint256 r = dice(seed);
+        address to = find(r, Want.GONE);
+        uint64 serial = cards.membershipOf(to).serial;
+        bytes memory data = abi.encodeCall(M.readmit, (to, 1, FOR_LIFE));
+        if (attempt("readmit", r & 1 == 0 ? minter : manager, address(cards), data, MINT)) {
+            law(cards.membershipOf(to).serial == serial, "a readmission keeps the member number");
+        }
+    }
+
+    function burn(uint256 seed) external {
+        uint256 r = dice(seed);
+        address holder = find(r, Want.MEMBER);
+        uint40 deadline = uint40(block.timestamp + 1);
+        bytes memory data =
+            abi.encodeCall(M.burn, (holder, deadline, signed(holder, cards.digestOf(
+                Consents.burn(holder, cards.membershipOf(holder).nonce, deadline)))));
+        attempt("burn", r & 1 == 0 ? holder : relayer, address(cards), data, NO_KIND);
+    }
+
+    // ------------------------------------------------------------------------------------------------------- moving
+
+    function migrateCard(uint256 seed) external {
+        uint256 r = dice(seed);
+        move("migrateCard", find(r, Want.MEMBER), find(r >> 8, Want.UNTOUCHED));
+    }
+
+    function merge(uint256 seed) external {
+        uint256 r = dice(seed);
+        move("merge", find(r, Want.MEMBER), find(r >> 8, Want.MEMBER));
+    }
+
+    function migrateStamps(uint256 seed) external {
+        uint256 r = dice(seed);
+        move("migrateStamps", find(r, Want.STAMPS_ONLY), find(r >> 8, Want.UNTOUCHED));
+    }
+
+    function proposeRecovery(uint256 seed) external {
+        uint256 r = dice(seed);
+        address from = find(r, Want.MEMBER);
+        address to = find(r >> 8, Want.UNTOUCHED);
+        bytes memory data = abi.encodeCall(M.proposeRecovery, (from, to, "lost"));
+        attempt("proposeRecovery", r & 1 == 0 ? guardian : owner, address(cards), data, NO_KIND);
+    }
+
+    function executeRecovery(uint256 seed) external {
+        uint256 r = dice(seed);
+        for (uint256 i; i < WALLETS; ++i) {
+            address from = wallets[(r + i) % WALLETS];
+            M.Recovery memory p = cards.recoveryOf(from);
+            if (p.to == address(0) || p.endsAt < block.timestamp) continue;
+            if (p.readyAt > block.timestamp && r & 3 != 0) {
+                // One second too early it must fail.
+                vm.warp(p.readyAt - 1);
+                (bool early,) = address(cards).call(abi.encodeCall(M.executeRecovery, (from)));
+                law(!early, "a recovery waits for its delay");
+                vm.warp(p.readyAt);
+            }
+            Before memory was = before(from, p.to);
+            bytes memory data = abi.encodeCall(M.executeRecovery, (from));
+            if (attempt("executeRecovery", stranger, address(cards), data, NO_KIND)) afterMove(was);
+            return;
+        }
+    }
+
+    function vetoRecovery(uint256 seed) external {
+        uint256 r = dice(seed);
+        for (uint256 i; i < WALLETS; ++i) {
+            address holder = wallets[(r + i) % WALLETS];
+            M.Recovery memory p = cards.recoveryOf(holder);
+            if (p.to == address(0)) continue;
+            uint40 deadline = uint40(block.timestamp + 1);
+            bytes memory signature = signed(holder, cards.digestOf(Consents.veto(holder, p.nonce, deadline)));
+            bytes memory data =
+                abi.encodeCall(M.vetoRecovery, (holder, deadline, r & 3 == 0 ? bytes("") : signature));
+            attempt("vetoRecovery", r & 3 == 0 ? owner : relayer, address(cards), data, NO_KIND);
+            law(cards.recoveryOf(holder).to == address(0), "a veto ends a recovery");
+            return;
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------ acts on stamps
+
+    function mintStamp(uint256 seed) external {
+        uint256 r = dice(seed);
+        bytes memory data = abi.encodeCall(S.mint, (find(r, Want(r % 3)), stampType(r)));
+        attempt("mintStamp", minter, address(season(r)), data, MINT);
+    }
+
+    function mintStampBatch(uint256 seed) external {
+        uint256 r = dice(seed);
+        uint256[] memory items = new uint256[](1 + r % 8);
+        for (uint256 i; i < items.length; ++i) {
+            uint256 q = uint256(keccak256(abi.encode(r, i)));
+            items[i] = stampId(wallets[q % WALLETS], stampType(q >> 16));
+        }
+        attempt("mintStampBatch", minter, address(season(r)), abi.encodeCall(S.mintBatch, (items)), MINT);
+    }
+
+    function claimStamp(uint256 seed) external {
+        uint256 r = dice(seed);
+        Stamps at = season(r);
+        S.StampVoucher memory v = stampVoucher(find(r, Want.ANY), stampType(r));
+        bytes32 digest = at.digestOf(Consents.hash(v));
+        bytes memory data = abi.encodeCall(S.claim, (v, signer, signed(signer, digest)));
+        send("claimStamp", Sent(digest, address(at), v.to, data));
+    }
+
+    function claimStampBearer(uint256 seed) external {
+        uint256 r = dice(seed);
+        Stamps at = season(r);
+        S.BearerStampVoucher memory v = bearerStamp(_index++, stampType(r));
+        address claimer = find(r, Want.ANY);
+        bytes32 digest = at.digestOf(Consents.hash(v));
+        bytes32 agreement = at.digestOf(Consents.claim(Consents.hash(v), claimer));
+        bytes memory data = abi.encodeCall(
+            S.claimBearer,
+            (v, signer, signed(signer, digest), signed(claimKey, agreement), claimer, signed(claimer, agreement))
+        );
+        send("claimStampBearer", Sent(digest, address(at), claimer, data));
+    }
+
+    function redeem(uint256 seed) external {
+        uint256 r = dice(seed);
+        (Stamps at, address holder, uint8 t) = findStamp(r);
+        if (holder == address(0)) return;
+        uint40 deadline = uint40(block.timestamp + 1);
+        bytes32 order = bytes32(++_orders);
+        bytes memory signature = signed(holder, at.digestOf(Consents.redeem(holder, t, order, deadline)));
+        bytes memory data = abi.encodeCall(S.redeem, (holder, t, order, deadline, signature));
+        if (attempt("redeem", relayer, address(at), data, NO_KIND)) {
+            law(at.redeemedFor(stampId(holder, t)) == order, "a stamp is redeemed for its order");
+            bytes memory other = abi.encodeCall(S.redeem, (holder, t, bytes32(++_orders), deadline, ""));
+            vm.prank(holder);
+            (bool again,) = address(at).call(other);
+            law(!again, "a stamp is redeemed for one order only");
+        }
+    }
+
+    function burnStamp(uint256 seed) external {
+        uint256 r = dice(seed);
+        (Stamps at, address holder, uint8 t) = findStamp(r);
+        if (holder == address(0)) return;
+        uint40 deadline = uint40(block.timestamp + 1);
+        bytes memory signature = signed(holder, at.digestOf(Consents.burnStamp(holder, t, deadline)));
+        bytes memory data = abi.encodeCall(S.burn, (holder, t, deadline, signature));
+        attempt("burnStamp", r & 1 == 0 ? holder : relayer, address(at), data, NO_KIND);
+    }
+
+    function revokeStamp(uint256 seed) external {
+        uint256 r = dice(seed);
+        (Stamps at, address holder, uint8 t) = findStamp(r);
+        if (holder == address(0)) return;
+        bool mayReturn = r & 1 == 0;
+        bytes memory data = abi.encodeCall(S.revokeStamp, (holder, t, mayReturn, "till error"));
+        if (attempt("revokeStamp", manager, address(at), data, MANAGE) && mayReturn) {
+            --_given[address(at)][stampId(holder, t)];
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------- the house and time
+
+    function pauseForAWhile(uint256 seed) external {
+        uint256 r = dice(seed);
+        if (!cards.paused()) {
+            attempt("pause", r & 1 == 0 ? guardian : owner, address(cards), abi.encodeCall(M.pause, ()), NO_KIND);
+        }
+        if (r & 6 == 0) return; // one pause in four lasts
+        vm.warp(block.timestamp + r % 1 hours);
+        attempt("unpause", owner, address(cards), abi.encodeCall(M.unpause, ()), NO_KIND);
+    }
+
+    function setLimits(uint256 seed) external {
+        uint256 r = dice(seed);
+        uint256 kind = r % 3;
+        address at = r & 8 == 0 ? address(cards) : address(season(r));
+        uint24 limit = uint24(4 + (r >> 8) % 12);
+        attempt("setQuota", owner, at, abi.encodeCall(M.setQuota, (kind, limit)), NO_KIND);
+        attempt("setCap", owner, address(cards), abi.encodeCall(M.setCap, (uint32(10 + (r >> 16) % 16))), NO_KIND);
+    }
+
+    function voidVouchers(uint256 seed) external {
+        uint256 r = dice(seed);
+        if (r & 15 == 0) {
+            attempt("raiseVoucherEpoch", guardian, address(cards), abi.encodeCall(M.raiseVoucherEpoch, ()), NO_KIND);
+        }
+        address to = find(r, Want.UNTOUCHED);
+        attempt("voidVoucher", manager, address(cards), abi.encodeCall(M.voidVoucher, (to)), NO_KIND);
+        bytes memory data = abi.encodeCall(M.voidBearer, (0, 1 << (r % 256)));
+        attempt("voidBearer", manager, r & 1 == 0 ? address(cards) : address(stamps), data, NO_KIND);
+    }
+
+    function passTime(uint256 seed) external {
+        uint256 r = dice(seed);
+        ++tries["passTime"];
+        ++successes["passTime"];
+        vm.warp(block.timestamp + (r & 7 == 0 ? r % 20 days : r % 12 hours));
+    }
+
+    /// @notice Somebody without the right to it tries.
+    function attack(uint256 seed) external {
+        uint256 r = dice(seed);
+        address victim = find(r, Want.MEMBER);
+        address thief = find(r >> 8, Want.UNTOUCHED);
+        if (thief == victim) return;
+        M.Move memory m = moveOf(victim, thief);
+        bytes memory own = consent(m, thief);
+        (Stamps at, address holder, uint8 t) = findStamp(r);
+        bytes[] memory data = new bytes[](9);
+        address[] memory target = new address[](9);
+        for (uint256 i; i < 9; ++i) {
+            target[i] = address(cards);
+        }
+        data[0] = abi.encodeCall(M.migrate, (m, own, own));
+        data[1] = abi.encodeCall(M.migrate, (m, "", own));
+        data[2] = abi.encodeCall(M.burn, (victim, m.deadline, own));
+        data[3] = abi.encodeCall(cards.transferFrom, (victim, thief, id(victim)));
+        data[4] = abi.encodeCall(M.mint, (thief, 3, FOR_LIFE));
+        data[5] = abi.encodeCall(cards.grantRoles, (thief, 15));
+        data[6] = abi.encodeCall(S.moveAll, (victim, thief));
+        target[6] = address(at);
+        data[7] = abi.encodeCall(S.redeem, (holder, t, "stolen", m.deadline, own));
+        target[7] = address(at);
+        data[8] = redirected(thief);
+        if (data[8].length == 0) data[8] = data[0];
+        for (uint256 i; i < 9; ++i) {
+            vm.prank(thief);
+            (bool done,) = target[i].call(data[i]);
+            law(!done || (i == 7 && holder == thief), "nobody does what is not his to do");
+        }
+        ++tries["attack"];
+        ++successes["attack"];
+    }
+
+    // ---------------------------------------------------------------------------------------------- how acts are done
+
+    struct Before {
+        address from;
+        address to;
+        M.Member source;
+        M.Member target;
+        uint256[2] held;
+        uint256[2] targetClaimed;
+        uint256[2] targetHeld;
+        uint256 supply;
+    }
+
+    function before(address from, address to) internal view returns (Before memory was) {
+        was.from = from;
+        was.to = to;
+        was.source = cards.membershipOf(from);
+        was.target = cards.membershipOf(to);
+        was.supply = cards.totalSupply();
+        (was.held[0],,) = stamps.stampsOf(from);
+        (was.held[1],,) = spring.stampsOf(from);
+        (was.targetHeld[0], was.targetClaimed[0],) = stamps.stampsOf(to);
+        (was.targetHeld[1], was.targetClaimed[1],) = spring.stampsOf(to);
+    }
+
+    function move(string memory act, address from, address to) internal {
+        Before memory was = before(from, to);
+        M.Move memory m = moveOf(from, to);
+        bytes memory data = abi.encodeCall(M.migrate, (m, consent(m, from), consent(m, to)));
+        if (attempt(act, relayer, address(cards), data, NO_KIND)) afterMove(was);
+    }
+
+    /// @dev Card and stamps of all seasons have gone together, once, and nobody has gained by it.
+    function afterMove(Before memory was) internal {
+        M.Member memory source = cards.membershipOf(was.from);
+        M.Member memory target = cards.membershipOf(was.to);
+        law(source.joinedAt == 0 && source.flags & FLAG_MOVED != 0, "a move leaves no card and the mark");
+        if (was.source.joinedAt != 0) {
+            law(
+                target.serial == was.source.serial && target.tier == was.source.tier
+                    && target.joinedAt == was.source.joinedAt && target.expiresAt == was.source.expiresAt,
+                "a move carries the card as it is"
+            );
+        } else {
+            law((target.joinedAt == 0) == (was.target.joinedAt == 0), "stamps alone make no card");
+        }
+        law(target.movedAt == block.timestamp, "a move starts the cool-down");
+        uint256 gone = was.source.joinedAt != 0 && was.target.joinedAt != 0 ? 1 : 0;
+        law(cards.totalSupply() == was.supply - gone, "a move makes no card");
+        Stamps[2] memory both = [stamps, spring];
+        for (uint256 i; i < 2; ++i) {
+            (uint256 left,, bool moved) = both[i].stampsOf(was.from);
+            (uint256 held,,) = both[i].stampsOf(was.to);
+            law(left == 0 && moved, "all stamps go along");
+            law(
+                held == was.targetHeld[i] | (was.held[i] & ~was.targetClaimed[i]),
+                "a move gives what the target never had, and no more"
+            );
+        }
+    }
+
+    /// @dev Sends in a claim and keeps it, to be sent again.
+    function send(string memory act, Sent memory s) internal {
+        // A claim that has landed may still be sent, but must never land again.
+        bool used = _landed[s.voucher] != 0;
+        bool done = attempt(act, relayer, s.target, s.data, CLAIM);
+        if (done) {
+            law(!used, "a voucher lands once");
+            ++_landed[s.voucher];
+            uint256 token = s.target == address(cards) ? id(s.recipient) : _lastMinted;
+            law(address(uint160(token)) == s.recipient && token == _lastMinted, "a voucher lands with its recipient");
+        }
+        if (_sent.length < 64) _sent.push(s);
+        else _sent[calls % 64] = s;
+    }
+
+    uint256 private _lastMinted;
+
+    /// @notice The newest bearer card voucher for another claimer, with that claimer's consent; empty = there is none.
+    function redirected(address thief) internal returns (bytes memory) {
+        M.BearerCardVoucher memory v = bearerCard(_index++);
+        return abi.encodeCall(
+            M.claimBearer,
+            (v, signer, signCard(v), agree(v, wallets[2] == thief ? wallets[3] : wallets[2], claimKey), thief, "")
+        );
+    }
+
+    /// @dev One call. What it did is checked against the laws that hold for every call, and then it is sent once more.
+    function attempt(string memory act, address caller, address target, bytes memory data, uint256 kind)
+        internal
+        returns (bool done)
+    {
+        bytes32 key = bytes32(bytes(act));
+        if (tries[key]++ == 0) acts.push(act);
+        vm.recordLogs();
+        vm.prank(caller);
+        (done,) = target.call(data);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        if (!done) return false;
+        ++successes[key];
+        uint256 happened = inspect(logs, target, kind);
+        if (kind != NO_KIND) {
+            uint256 today = block.timestamp / 1 days;
+            _used[target][kind][today] += happened;
+            (uint256 limit, uint256 used) = cardsOrStamps(target).quotaOf(kind);
+            law(used == _used[target][kind][today], "a quota counts what happens");
+            law(happened == 0 || used <= limit, "a quota is never exceeded");
+        }
+        if (key == "raiseVoucherEpoch") return true; // the one act that is meant to do something each time
+        bytes32 state = digest();
+        vm.recordLogs();
+        vm.prank(caller);
+        (bool again,) = target.call(data);
+        logs = vm.getRecordedLogs();
+        law(!again || digest() == state, "the same call again changes nothing");
+        for (uint256 i; i < logs.length; ++i) {
+            law(!again || logs[i].topics[0] != Transfer.selector, "the same call again moves nothing");
+        }
+    }
+
+    function cardsOrStamps(address target) internal view returns (M) {
+        // quotaOf has the same selector in both.
+        return target == address(cards) ? M(address(cards)) : M(target);
+    }
+
+    /// @return happened How many acts of this kind the logs tell of.
+    function inspect(Vm.Log[] memory logs, address target, uint256 kind) internal returns (uint256 happened) {
+        bool moved;
+        for (uint256 i; i < logs.length; ++i) {
+            bytes32 topic = logs[i].topics[0];
+            if (topic == M.Migrated.selector) {
+                law(i == 0, "Migrated comes first");
+                moved = true;
+            } else if (topic == Transfer.selector) {
+                address from = address(uint160(uint256(logs[i].topics[1])));
+                address to = address(uint160(uint256(logs[i].topics[2])));
+                uint256 token = uint256(logs[i].topics[3]);
+                law(from == address(0) || to == address(0), "nothing is ever transferred");
+                if (from == address(0)) {
+                    law(address(uint160(token)) == to, "an id names its holder");
+                    if (!moved) {
+                        law(logs[i].emitter == target, "only the contract called mints");
+                        if (kind == MINT || kind == CLAIM) ++happened;
+                        else law(false, "nothing but a mint, a claim or a move makes a token");
+                        _lastMinted = token;
+                        if (logs[i].emitter != address(cards)) {
+                            ++minted[logs[i].emitter][token >> 160];
+                            law(++_given[logs[i].emitter][token] == 1, "one stamp of a type per wallet, ever");
+                        }
+                    }
+                }
+            } else if (kind == MANAGE) {
+                if (
+                    topic == MetadataUpdate.selector || topic == M.CardRevoked.selector
+                        || topic == S.StampRevoked.selector
+                ) ++happened;
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------- looking
+
+    function dice(uint256 seed) internal returns (uint256) {
+        return uint256(keccak256(abi.encode(seed, ++calls)));
+    }
+
+    function tier(uint256 r) internal pure returns (uint8) {
+        return uint8(1 + (r >> 32) % 3);
+    }
+
+    function expiry(uint256 r) internal view returns (uint40) {
+        return (r >> 40) & 3 == 0 ? FOR_LIFE : uint40(block.timestamp + 1 + (r >> 64) % 20 days);
+    }
+
+    function stampType(uint256 r) internal pure returns (uint8) {
+        return uint8(1 + (r >> 48) % TYPES);
+    }
+
+    function season(uint256 r) internal view returns (Stamps) {
+        return (r >> 56) & 3 == 0 ? spring : stamps;
+    }
+
+    /// @notice A wallet as wanted, if there is one, from a random start; one time in eight any wallet.
+    function find(uint256 r, Want want) internal view returns (address) {
+        r = uint256(keccak256(abi.encode(r, want)));
+        if (want == Want.ANY || r & 7 == 0) return wallets[(r >> 8) % WALLETS];
+        uint256[] memory words = cards.wordsOf(wallets);
+        for (uint256 i; i < WALLETS; ++i) {
+            uint256 at = ((r >> 8) + i) % WALLETS;
+            if (fits(words[at], wallets[at], want)) return wallets[at];
+        }
+        return wallets[(r >> 8) % WALLETS];
+    }
+
+    function fits(uint256 word, address wallet, Want want) internal view returns (bool) {
+        bool held = uint40(word) != 0;
+        uint8 flags = uint8(word >> 216);
+        if (want == Want.MEMBER) return held;
+        if (want == Want.EXPIRED) return held && uint40(word >> 40) != 0 && uint40(word >> 40) <= block.timestamp;
+        if (want == Want.UNTOUCHED) return !held && flags == 0;
+        if (want == Want.GONE) return flags & (FLAG_LEFT | FLAG_REVOKED) != 0;
+        if (held || flags & FLAG_REVOKED != 0) return false;
+        return stamps.balanceOf(wallet) != 0;
+    }
+
+    /// @notice A living stamp; holder zero = there is none.
+    function findStamp(uint256 r) internal view returns (Stamps at, address holder, uint8 t) {
+        at = season(r);
+        uint256[] memory words = at.wordsOf(wallets);
+        for (uint256 i; i < WALLETS; ++i) {
+            uint256 n = (r + i) % WALLETS;
+            uint256 held = uint120(words[n]);
+            if (held == 0) continue;
+            for (uint256 j; j < TYPES; ++j) {
+                t = uint8(1 + ((r >> 16) + j) % TYPES);
+                if (held >> (t - 1) & 1 != 0) return (at, wallets[n], t);
+            }
+        }
+    }
+
+    /// @notice Everything the contracts know of all wallets.
+    function digest() internal view returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                cards.wordsOf(wallets),
+                stamps.wordsOf(wallets),
+                spring.wordsOf(wallets),
+                cards.totalSupply(),
+                cards.issued(),
+                cards.bearerWord(0),
+                stamps.bearerWord(0),
+                spring.bearerWord(0),
+                cards.voucherEpoch(),
+                cards.paused()
+            )
+        );
+    }
+
+    function law(bool holds, string memory what) internal {
+        if (!holds && bytes(broken).length == 0) broken = what;
+    }
+
+    // -------------------------------------------------------------------------------------------- laws of every state
+
+    /// @notice Checks everything that must be so at any time. Called by the invariant, after every act.
+    function check() external {
+        uint256[] memory words = cards.wordsOf(wallets);
+        uint256 living;
+        for (uint256 i; i < WALLETS; ++i) {
+            uint256 word = words[i];
+            if (uint40(word) != 0) ++living;
+            uint64 serial = uint64(word >> 88);
+            law(uint40(word) == 0 || serial != 0, "a card has a number");
+            law(serial <= cardsIssued(), "a number was given out");
+            for (uint256 j; serial != 0 && j < i; ++j) {
+                law(uint64(words[j] >> 88) != serial, "a member number is one wallet's");
+            }
+            law(!_touched[wallets[i]] || word != 0, "a word never returns to zero");
+            if (word != 0) _touched[wallets[i]] = true;
+            uint24 nonce = uint24(word >> 192);
+            law(nonce >= _nonce[wallets[i]], "a nonce is never lowered");
+            _nonce[wallets[i]] = nonce;
+            if (uint8(word >> 216) & FLAG_MOVED != 0) law(uint40(word) == 0, "a wallet that moved away holds no card");
+        }
+        law(living == cards.totalSupply(), "the supply is the number of cards");
+        law(living <= cards.cap(), "the living are within the cap");
+        checkSeason(stamps);
+        checkSeason(spring);
+        checkWallet(wallets[calls % WALLETS]);
+    }
+
+    function cardsIssued() internal view returns (uint256) {
+        return cards.issued();
+    }
+
+    function checkSeason(Stamps at) internal {
+        uint256[] memory words = at.wordsOf(wallets);
+        uint256 all = at == stamps ? TYPES : 3;
+        uint256[] memory living = new uint256[](all + 1);
+        for (uint256 i; i < WALLETS; ++i) {
+            uint256 held = uint120(words[i]);
+            law(held & ~(words[i] >> 120) == 0, "what is held was claimed");
+            if (words[i] >> 240 & 1 != 0) law(held == 0, "a wallet that moved away holds no stamp");
+            law(held >> all == 0, "only types that exist are held");
+            for (uint256 t = 1; t <= all; ++t) {
+                living[t] += held >> (t - 1) & 1;
+            }
+        }
+        for (uint256 t = 1; t <= all; ++t) {
+            S.TypeInfo memory info = at.typeOf(t);
+            law(info.minted <= info.cap, "what was ever minted is within the cap");
+            law(info.minted == minted[address(at)][t], "minted counts every mint and no move");
+            law(living[t] <= info.minted, "no more live than were minted");
+        }
+    }
+
+    /// @dev The ERC-721 face of one wallet: balance = tokens owned.
+    function checkWallet(address wallet) internal {
+        law(cards.balanceOf(wallet) == owned(address(cards), id(wallet), wallet), "balance of cards");
+        Stamps[2] memory both = [stamps, spring];
+        for (uint256 i; i < 2; ++i) {
+            uint256 n;
+            for (uint256 t = 1; t <= TYPES; ++t) {
+                n += owned(address(both[i]), stampId(wallet, t), wallet);
+            }
+            law(both[i].balanceOf(wallet) == n, "balance of stamps");
+        }
+    }
+
+    function owned(address at, uint256 token, address wallet) internal returns (uint256) {
+        try Stamps(at).ownerOf(token) returns (address holder) {
+            law(holder == wallet, "a token is its wallet's");
+            return 1;
+        } catch {
+            return 0;
+        }
+    }
+
+    function checkAllWallets() external {
+        for (uint256 i; i < WALLETS; ++i) {
+            checkWallet(wallets[i]);
+        }
+    }
+
+    function actCount() external view returns (uint256) {
+        return acts.length;
+    }
+}

@@ -1,0 +1,392 @@
+"""What has to lie on a chain before a program opens, found by looking; and how an open program differs from its file."""
+
+from dataclasses import replace
+
+import pytest
+import rlp
+from eth_account import Account
+from eth_utils.crypto import keccak
+from hexbytes import HexBytes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nftloyalty.chain import deployment, logs
+from nftloyalty.chain.abi import artifact
+from nftloyalty.chain.client import Node
+from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps, TypeBlock
+from nftloyalty.chain.deployment import DeploymentPlan, ResolvedPowers
+from nftloyalty.devchain import DevChainServer
+from nftloyalty.domain.address import Address
+from nftloyalty.domain.program import Program
+from nftloyalty.domain.program_file import NO_CAP
+from nftloyalty.domain.words import Role
+from nftloyalty.errors import ChainProblem, Reverted
+from tests.chain.opened import (
+    GUARDIAN,
+    HOT,
+    OPENER,
+    OWNER,
+    POWERS,
+    STAMPS,
+    STRANGER,
+    Opened,
+    do_steps,
+    fund,
+    open_program,
+    transact,
+)
+from tests.conftest import StartAnvil
+from tests.domain.build import program, wallet
+
+SHARED = ["LoyaltyRenderer", "LoyaltyMembership", "LoyaltyStamps", "LoyaltyFactory"]
+
+
+def fresh(start_anvil: StartAnvil) -> Node:
+    node = Node(start_anvil().url)
+    fund(node, OPENER)
+    return node
+
+
+def without_deployer(node: Node) -> Node:
+    node.call("anvil_setCode", [deployment.CREATE2_DEPLOYER, "0x"])
+    return node
+
+
+def names(plan: DeploymentPlan) -> list[str]:
+    return [step.name for step in plan.missing]
+
+
+# ------------------------------------------------------------------------------------------------------------ constants
+
+
+def test_the_published_transaction_is_the_one_that_puts_the_deployer_there() -> None:
+    sender = Account.recover_transaction(HexBytes(deployment.CREATE2_DEPLOYER_TX))
+    assert sender == deployment.CREATE2_DEPLOYER_SENDER
+    assert deployment.create_address(sender, 0) == deployment.CREATE2_DEPLOYER
+
+
+@pytest.mark.parametrize(
+    ("nonce", "expected"),
+    # Of the sender 0x6ac7ea33f8831ea9dcc53393aaa88b25a785dbf0, as widely used examples have it.
+    [
+        (0, "0xcd234A471b72ba2F1Ccf0A70FCABA648a5eeCD8d"),
+        (1, "0x343c43A37D37dfF08AE8C4A11544c718AbB4fCF8"),
+        (2, "0xf778B86FA74E846c4f0a1fBd1335FE81c00a0C91"),
+        (3, "0xffFd933A0bC612844eaF0C6Fe3E5b8E9B6C1d19c"),
+    ],
+)
+def test_where_a_plain_transaction_creates(nonce: int, expected: Address) -> None:
+    assert deployment.create_address("0x6ac7ea33f8831ea9dcc53393aaa88b25a785dbf0", nonce) == expected
+
+
+@pytest.mark.parametrize("nonce", [0, 1, 127, 128, 255, 256, 70_000, 2**32])
+def test_where_a_plain_transaction_creates_at_any_nonce(nonce: int) -> None:
+    expected = keccak(rlp.encode([bytes.fromhex(wallet()[2:]), nonce]))[12:]
+    assert deployment.create_address(wallet(), nonce).lower() == "0x" + expected.hex()
+
+
+# ----------------------------------------------------------------------------------------------------------------- plan
+
+
+def test_an_empty_chain_needs_everything_and_gets_it() -> None:
+    with DevChainServer() as server:
+        node = Node(server.url)
+        fund(node, OPENER)
+        first = deployment.plan(node, program(STAMPS), POWERS)
+        assert names(first) == ["payment for the CREATE2 deployer", "CREATE2 deployer", *SHARED]
+        assert first.opened is None
+        assert first.portable
+        do_steps(node, first)
+        second = deployment.plan(node, program(STAMPS), POWERS)
+        assert names(second) == []
+        assert [step.address for step in second.steps] == [step.address for step in first.steps]
+        assert (second.factory, second.membership, second.stamps) == (first.factory, first.membership, first.stamps)
+
+
+def test_each_step_that_was_done_is_seen_so_a_run_that_died_goes_on(start_anvil: StartAnvil) -> None:
+    node = without_deployer(fresh(start_anvil))
+    seen = []
+    while (plan := deployment.plan(node, program(), POWERS)).missing:
+        seen.append(names(plan))
+        do_steps(node, replace(plan, steps=plan.missing[:1]))
+    everything = ["payment for the CREATE2 deployer", "CREATE2 deployer", *SHARED]
+    assert seen == [everything[done:] for done in range(len(everything))]
+
+
+def test_only_the_missing_part_of_the_payment_is_paid(start_anvil: StartAnvil) -> None:
+    node = without_deployer(fresh(start_anvil))
+    node.call("anvil_setBalance", [deployment.CREATE2_DEPLOYER_SENDER, hex(deployment.CREATE2_DEPLOYER_COST_WEI - 5)])
+    assert deployment.plan(node, program(), POWERS).missing[0].value_wei == 5
+
+
+def test_addresses_are_the_same_on_every_chain_whoever_pays(start_anvil: StartAnvil) -> None:
+    anvil = deployment.plan(Node(start_anvil().url), program(), POWERS)
+    with DevChainServer() as server:
+        embedded = deployment.plan(Node(server.url), program(), POWERS)
+    other_payer = deployment.plan(Node(start_anvil().url), program(), replace(POWERS, opener=STRANGER.address))
+    assert [step.address for step in anvil.steps] == [step.address for step in embedded.steps]
+    assert [step.address for step in anvil.steps] == [step.address for step in other_payer.steps]
+    assert (anvil.membership, anvil.stamps) == (embedded.membership, embedded.stamps)
+    assert anvil.membership != other_payer.membership, "a program belongs to its opener"
+
+
+@pytest.mark.parametrize("what", ["CREATE2 deployer", *SHARED])
+def test_other_code_at_one_of_the_addresses_stops_everything(start_anvil: StartAnvil, what: str) -> None:
+    node = fresh(start_anvil)
+    do_steps(node, deployment.plan(node, program(), POWERS))
+    places = {step.name: step.address for step in deployment.plan(node, program(), POWERS).steps}
+    node.call("anvil_setCode", [places[what], "0x6000"])
+    with pytest.raises(ChainProblem, match="lies other code") as caught:
+        deployment.plan(node, program(), POWERS)
+    assert str(places[what]) in caught.value.message
+
+
+def test_the_gas_of_each_step_is_foretold(start_anvil: StartAnvil) -> None:
+    node = without_deployer(fresh(start_anvil))
+    plan = deployment.plan(node, program(), POWERS)
+    foretold = [step.gas for step in plan.missing if step.raw is None]
+    used = [receipt.gas_used for receipt in do_steps(node, plan)]
+    for guess, real in zip(foretold, used, strict=True):
+        assert real * 0.97 <= guess <= real * 1.05
+    published = next(step for step in plan.steps if step.raw is not None)
+    found = node.call("eth_getBlockByNumber", ["0x3", False])
+    assert published.gas * 0.97 <= int(found["gasUsed"], 16) <= published.gas * 1.05
+
+
+# --------------------------------------------------------------------------------------------------- plain transactions
+
+
+def test_without_the_deployer_the_opener_makes_them_itself(start_anvil: StartAnvil) -> None:
+    """As where a chain refuses the deployer's published transaction."""
+    node = without_deployer(fresh(start_anvil))
+    created: dict[str, Address] = {}
+    for name in SHARED:
+        plan = deployment.plan(node, program(STAMPS), POWERS, created)
+        assert not plan.portable
+        assert names(plan) == SHARED[len(created) :]
+        step = plan.missing[0]
+        assert step.name == name
+        receipt = transact(node, OPENER, step.to, step.data)
+        assert receipt.contract_address == step.address
+        created[name] = receipt.contract_address or ""
+    plan = deployment.plan(node, program(STAMPS), POWERS, created)
+    assert plan.missing == ()
+    found = logs.opened_program(transact(node, OPENER, plan.factory, plan.open_data), plan.factory)
+    assert found is not None
+    assert (found.membership, found.stamps) == (plan.membership, plan.stamps)
+
+
+def test_an_address_remembered_from_another_chain_is_not_taken_for_done(start_anvil: StartAnvil) -> None:
+    node = without_deployer(fresh(start_anvil))
+    plan = deployment.plan(node, program(), POWERS, {"LoyaltyRenderer": wallet()})
+    assert names(plan) == SHARED
+
+
+# ---------------------------------------------------------------------------------------------------------------- opened
+
+
+def test_a_program_opens_where_it_was_foretold_and_only_once(opened: Opened) -> None:
+    found = logs.opened_program(opened.receipt, opened.factory.address)
+    assert found == logs.OpenedProgram(
+        OPENER.address, opened.program.salt(), opened.membership.address, opened.stamps.address
+    )
+    opening = deployment.opening_of(opened.program, POWERS)
+    assert opened.factory.predict(OPENER.address, opening) == (opened.membership.address, opened.stamps.address)
+    plan = deployment.plan(opened.node, opened.program, POWERS)
+    assert plan.opened == opened.membership.address
+    with pytest.raises(Reverted, match="LoyaltyFactory_AlreadyOpen"):
+        transact(opened.node, OPENER, plan.factory, plan.open_data)
+
+
+names_of_programs = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=16)
+
+
+@given(
+    name=names_of_programs,
+    symbol=st.from_regex(r"[A-Z0-9-]{1,16}", fullmatch=True),
+    delay=st.integers(3, 365),
+    cooldown=st.integers(0, 365),
+    background=st.integers(0, 2**24 - 1),
+    ink=st.integers(0, 2**24 - 1),
+)
+def test_foretold_addresses_are_the_factorys(
+    anvil_opened: Opened, name: str, symbol: str, delay: int, cooldown: int, background: int, ink: int
+) -> None:
+    opening = replace(
+        deployment.opening_of(anvil_opened.program, POWERS),
+        name=name,
+        symbol=symbol,
+        recovery_delay_seconds=delay * 86_400,
+        move_cooldown_seconds=cooldown * 86_400,
+        background=background,
+        ink=ink,
+    )
+    factory = anvil_opened.factory
+    ours = deployment.predict(factory.address, factory.implementations(), STRANGER.address, opening)
+    assert ours == factory.predict(STRANGER.address, opening)
+
+
+@pytest.fixture(scope="module")
+def anvil_opened(start_anvil: StartAnvil) -> Opened:
+    return open_program(Node(start_anvil().url), program(STAMPS))
+
+
+LONG = "A name that takes more than one slot of storage"
+VARIANTS: dict[str, tuple[str, ResolvedPowers]] = {
+    "nothing but the least": ("", replace(POWERS, minters=(), signers=(), managers=(), guardians=())),
+    "the usual": (STAMPS, POWERS),
+    "many roles": ("", replace(POWERS, minters=tuple(wallet(number) for number in range(12)))),
+    "a large stamp card": ('[[stamp_cards]]\nid = "c"\nfirst = 1\nstamps = 12\nname = "Card"\n', POWERS),
+    "many types": (
+        "".join(f'[[stamps]]\nid = "s{n}"\nnumber = {n}\nname = "{LONG}"\n' for n in range(1, 9)),
+        POWERS,
+    ),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_gas_of_opening_is_foretold(anvil_opened: Opened, variant: str) -> None:
+    text, powers = VARIANTS[variant]
+    described = replace(program(text), id=f"gas-{list(VARIANTS).index(variant)}")
+    plan = deployment.plan(anvil_opened.node, described, powers)
+    used = transact(anvil_opened.node, OPENER, plan.factory, plan.open_data).gas_used
+    assert used * 0.95 <= plan.open_gas <= used * 1.08, f"{plan.open_gas} foretold, {used} used"
+
+
+def test_uris_and_long_tiers_count_in_the_foretold_gas(anvil_opened: Opened) -> None:
+    described = program(STAMPS)
+    uri = "https://example.org/" + "x" * 60 + "/"
+    described = replace(
+        described,
+        id="gas-uris",
+        base_uri=uri,
+        contract_uri=uri,
+        stamps_base_uri=uri,
+        tiers=tuple(replace(tier, name=LONG) for tier in described.tiers),
+    )
+    plan = deployment.plan(anvil_opened.node, described, POWERS)
+    used = transact(anvil_opened.node, OPENER, plan.factory, plan.open_data).gas_used
+    assert used * 0.95 <= plan.open_gas <= used * 1.08, f"{plan.open_gas} foretold, {used} used"
+
+
+# ------------------------------------------------------------------------------------------------------------ differences
+
+
+def test_an_open_program_reads_as_its_file(opened: Opened) -> None:
+    state = deployment.read_state(opened.node, opened.membership.address, POWERS)
+    assert deployment.differences(opened.program, POWERS, state) == []
+    assert state.stamps == opened.stamps.address
+    assert state.tiers == ("Member", "Silver Friend", "Gold")
+    assert state.cap == NO_CAP
+    assert state.roles == {HOT.address: Role.MINTER | Role.SIGNER | Role.MANAGER, GUARDIAN.address: Role.GUARDIAN}
+    assert sorted(state.types) == [1, 2, 11, 12, 13, 14, 15]
+
+
+def changed_file(described: Program) -> Program:
+    latte, gold, coffee = described.stamps
+    return replace(
+        described,
+        name="Other",
+        symbol="OTHER",
+        cap=99,
+        recovery_delay_seconds=9 * 86_400,
+        move_cooldown_seconds=0,
+        base_uri="ipfs://x/",
+        contract_uri="ipfs://y",
+        stamps_base_uri="ar://z/",
+        look=replace(described.look, background=0x0000FF, ink=0xFFFF00),
+        card_quotas=replace(described.card_quotas, mint=401),
+        stamp_quotas=replace(described.stamp_quotas, manage=7),
+        tiers=(replace(described.tiers[0], name="Friend"), *described.tiers[1:2]),
+        stamps=(
+            replace(latte, name="Caffè latte", cap=5, first=3),
+            replace(gold, redeemable=False, min_tier=0, members_only=False),
+            replace(coffee, cap=None, size=6),
+        ),
+    )
+
+
+def test_every_difference_is_told_with_its_key_and_both_values(opened: Opened) -> None:
+    state = deployment.read_state(opened.node, opened.membership.address, POWERS)
+    powers = replace(POWERS, owner=STRANGER.address, minters=(GUARDIAN.address,))
+    assert deployment.differences(changed_file(opened.program), powers, replace(state, roles=state.roles)) == [
+        'program.name: "Other" in program.toml, "Bean Club" on chain (can never change)',
+        'program.symbol: "OTHER" in program.toml, "BEAN" on chain (can never change)',
+        "program.cap: 99 in program.toml, no cap on chain",
+        "program.recovery_delay_days: 9 in program.toml, 7 on chain (can never change)",
+        "program.move_cooldown_days: 0 in program.toml, 30 on chain (can never change)",
+        'program.base_uri: "ipfs://x/" in program.toml, "" on chain',
+        'program.contract_uri: "ipfs://y" in program.toml, "" on chain',
+        'program.stamps_base_uri: "ar://z/" in program.toml, "" on chain',
+        "look.background: #0000FF in program.toml, #14213D on chain (can never change)",
+        "look.ink: #FFFF00 in program.toml, #FFFFFF on chain (can never change)",
+        f"powers.owner: {STRANGER.address} in program.toml, {OWNER.address} on chain",
+        f"powers.minters: {GUARDIAN.address} in program.toml, not on chain",
+        f"powers.minters: {HOT.address} on chain, not in program.toml",
+        "quotas.cards.mint: 401 in program.toml, 400 on chain",
+        "quotas.stamps.manage: 7 in program.toml, 1000 on chain",
+        'tiers[0].name: "Friend" in program.toml, "Member" on chain',
+        'tiers[2].name: none in program.toml, "Gold" on chain',
+        "stamps 'latte': number 3 in program.toml, no such type on chain",
+        "stamps 'gold-only' members_only: false in program.toml, true on chain",
+        "stamps 'gold-only' redeemable: false in program.toml, true on chain",
+        "stamps 'gold-only' min_tier: 0 in program.toml, 3 on chain",
+        "stamp_cards 'coffee' cap: no cap in program.toml, 50 on chain",
+        "stamp_cards 'coffee' numbers: 11 to 16 in program.toml, 11 to 15 on chain",
+        "stamp_cards 'coffee': number 16 in program.toml, no such type on chain",
+        'stamp type 1: none in program.toml, "Latte" on chain',
+    ]
+
+
+def test_what_the_owner_changed_on_chain_shows() -> None:
+    with DevChainServer() as server:
+        changed = open_program(Node(server.url), program(STAMPS))
+        node, membership, stamps = changed.node, changed.membership.address, changed.stamps.address
+        late = TypeBlock(40, 1, 9, 2_000_000_000, 2_100_000_000, 0, 0, "Late")
+        for signer, to, data in (
+            (OWNER, membership, Membership.encode_set_cap(500)),
+            (OWNER, membership, Membership.encode_set_tiers(["Member", "Silver Friend", "Gold", "Jade"])),
+            (OWNER, membership, Membership.encode_set_base_uri("https://example.org/cards/")),
+            (OWNER, membership, Membership.encode_set_contract_uri("https://example.org/c")),
+            (GUARDIAN, membership, Membership.encode_set_quota(QuotaKind.MINT, 5)),
+            (OWNER, stamps, Stamps.encode_set_quota(QuotaKind.CLAIM, 6)),
+            (OWNER, membership, Membership.encode_revoke_roles(HOT.address, Role.SIGNER)),
+            (OWNER, stamps, Stamps.encode_define_types([late])),
+            (OWNER, stamps, Stamps.encode_set_type(1, 7, 0, 2_000_000_000, 0, 0)),
+            (STRANGER, membership, Membership.encode_request_ownership_handover()),
+            (OWNER, membership, Membership.encode_complete_ownership_handover(STRANGER.address)),
+        ):
+            assert transact(node, signer, to, data).succeeded
+        before = deployment.read_state(node, membership, POWERS, changed.receipt.block_number)
+        assert deployment.differences(changed.program, POWERS, before) == []
+        state = deployment.read_state(node, membership, POWERS)
+        assert deployment.differences(changed.program, POWERS, state) == [
+            "program.cap: no cap in program.toml, 500 on chain",
+            'program.base_uri: "" in program.toml, "https://example.org/cards/" on chain',
+            'program.contract_uri: "" in program.toml, "https://example.org/c" on chain',
+            f"powers.owner: {OWNER.address} in program.toml, {STRANGER.address} on chain",
+            f"powers.signers: {HOT.address} in program.toml, not on chain",
+            "quotas.cards.mint: 400 in program.toml, 5 on chain",
+            "quotas.stamps.claim: 5000 in program.toml, 6 on chain",
+            'tiers[3].name: none in program.toml, "Jade" on chain',
+            "stamps 'latte' cap: no cap in program.toml, 7 on chain",
+            "stamps 'latte' closes: none in program.toml, 2033-05-18T03:33:20+00:00 on chain",
+            'stamp type 40: none in program.toml, "Late" on chain',
+        ]
+
+
+def test_a_place_without_a_program_is_said_so(opened: Opened) -> None:
+    with pytest.raises(ChainProblem, match="no such contract there"):
+        deployment.read_state(opened.node, wallet(), POWERS)
+
+
+def test_one_account_with_several_powers_gets_them_in_one_grant() -> None:
+    powers = ResolvedPowers(OPENER.address, OWNER.address, *(((HOT.address,),) * 4))
+    opening = deployment.opening_of(program(), powers)
+    assert [(grant.account, grant.roles) for grant in opening.grants] == [(HOT.address, Role(15))]
+
+
+def test_an_artifacts_constructor_is_told_its_addresses() -> None:
+    with pytest.raises(ValueError, match="constructor of LoyaltyFactory takes 2 arguments, not 1"):
+        artifact("LoyaltyFactory").initcode(wallet())
+    assert artifact("LoyaltyRenderer").initcode() == artifact("LoyaltyRenderer").code
