@@ -22,7 +22,7 @@ slither := .venv-slither/.installed
 node_modules := contracts/node_modules/.installed
 logs := .build
 
-sources = $(wildcard nftloyalty scripts tests benchmarks)
+sources = nftloyalty scripts tests $(if $(wildcard benchmarks/*.py benchmarks/*/*.py),benchmarks)
 pip_install = -m pip install -qq --disable-pip-version-check --no-input
 # npm puts forge, anvil and cast for this machine, and no other, into folders of this form. They and the compiler shim
 # call Node, which .venv/bin has where the system has none.
@@ -81,7 +81,7 @@ bench-gas: $(dev) $(node_modules) ## gas of our contracts beside their peers
 	@$(tools) $(python) -m benchmarks.gas $(ARGS)
 
 clean: ## remove all that make installed or built
-	rm -rf .venv .venv-slither $(logs) contracts/node_modules contracts/out contracts/cache
+	rm -rf .venv .venv-slither $(logs) contracts/node_modules contracts/out contracts/cache benchmarks/gas/node_modules
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(sources) -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -75,36 +75,53 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     def text(name: str) -> str:
         return environment.get(name, "") or defaults[name]
 
-    def number(name: str, least: float, most: float) -> float:
+    def number(name: str, least: float, most: float, *, whole: bool = False) -> float:
         given = text(name)
         try:
-            value = float(given)
-        except ValueError:
+            value = float(int(given)) if whole else float(given)
+        except (ValueError, OverflowError):
             value = float("nan")
         if not least <= value <= most:
-            problems.append(Problem(name, f"{given!r} is not a number from {least:g} to {most:g}"))
+            kind = "whole number" if whole else "number"
+            problems.append(Problem(name, f"{given!r} is not a {kind} from {least:g} to {most:g}"))
         return value
 
-    home = Path(text("NFTLOYALTY_HOME")).expanduser()
+    def path(name: str) -> Path:
+        try:
+            return Path(text(name)).expanduser()
+        except RuntimeError:
+            problems.append(Problem(name, f"there is no home folder for {text(name)!r}"))
+            return Path(text(name))
+
+    home = path("NFTLOYALTY_HOME")
     rpc_url = text("NFTLOYALTY_RPC_URL")
-    if urlsplit(rpc_url).scheme not in ("http", "https"):
+    if not _is_http(rpc_url):
+        # The address itself is not shown: many hold a key.
         problems.append(Problem("NFTLOYALTY_RPC_URL", "is not an http:// or https:// address"))
     if environment.get("NFTLOYALTY_KEY_PASSWORD") and environment.get("NFTLOYALTY_KEY_PASSWORD_FILE"):
         problems.append(Problem("NFTLOYALTY_KEY_PASSWORD", "is set beside NFTLOYALTY_KEY_PASSWORD_FILE", "unset one"))
     timeout = number("NFTLOYALTY_RPC_TIMEOUT", 0.1, 600)
     max_fee_gwei = number("NFTLOYALTY_MAX_FEE_GWEI", 0.000001, 1_000_000)
-    window = number("NFTLOYALTY_WINDOW", 1, 64)
+    window = number("NFTLOYALTY_WINDOW", 1, 64, whole=True)
+    password = text("NFTLOYALTY_KEY_PASSWORD")
+    password_file = path("NFTLOYALTY_KEY_PASSWORD_FILE") if text("NFTLOYALTY_KEY_PASSWORD_FILE") else None
     if problems:
         raise BadInput("environment", problems)
-    password = environment.get("NFTLOYALTY_KEY_PASSWORD", "")
-    password_file = environment.get("NFTLOYALTY_KEY_PASSWORD_FILE", "")
     return Settings(
         home=home,
         database_url=text("DATABASE_URL") or f"sqlite:///{home.resolve() / 'nftloyalty.db'}",
         rpc_url=rpc_url,
         rpc_timeout_seconds=timeout,
         password=Secret(password) if password else None,
-        password_file=Path(password_file).expanduser() if password_file else None,
+        password_file=password_file,
         max_fee_wei=int(max_fee_gwei * 10**9),
         window=int(window),
     )
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -14,6 +14,7 @@
     ├── SigningProblem
     │   ├── SignerBusy            another process holds the signer's lease
     │   └── SignerHalted          the chain and our books disagree about the signer
+    ├── DatabaseProblem           the database can't be opened or reached
     └── QuotaSpent                today's quota is too small for what is left
 
 `code` is stable and may be matched by programs; `mend` says what to do. `web/errors.py` alone knows HTTP.
@@ -147,6 +148,19 @@ class SignerBusy(SigningProblem):
 
 class SignerHalted(SigningProblem):
     code = "signer_halted"
+
+
+class DatabaseProblem(LoyaltyError):
+    """The database can't be opened, reached, or entered in time. `database` is its address without the password."""
+
+    code = "database_problem"
+
+    def __init__(self, database: str, why: str) -> None:
+        super().__init__(
+            f"the database {database} can't be used: {why}",
+            mend="check DATABASE_URL, that the server runs, and that the folder can be written to",
+        )
+        self.database = database
 
 
 class QuotaSpent(LoyaltyError):

@@ -260,6 +260,14 @@ def test_an_address_in_a_lock_file_is_seen() -> None:
     assert addresses("constraints.txt", "web3==8.0.0\nrich @ file:///tmp/rich.whl") == ["rich @ file:///tmp/rich.whl"]
 
 
+def test_a_lock_file_names_the_tools_of_every_system() -> None:
+    """npm drops what the machine that wrote the file can't use; npm ci then refuses the file on every machine."""
+    packages = json.loads((ROOT / "contracts" / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    needed = {f"node_modules/{name}" for entry in packages.values() for name in entry.get("optionalDependencies", {})}
+    assert {f"node_modules/@foundry-rs/forge-{machine}" for machine in ("linux-arm64", "darwin-arm64")} <= needed
+    assert needed - set(packages) == set()
+
+
 def test_every_version_in_a_constraints_file_is_exact() -> None:
     for path in ROOT.glob("constraints*.txt"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]

@@ -44,8 +44,7 @@ contract LoyaltyFactory is ILoyaltyFactory {
         returns (address membership, address stamps)
     {
         bytes32 key = _keyOf(opener, program.salt);
-        membership =
-            LibClone.predictDeterministicAddress(_membershipCode, _termsOf(key, program), key, address(this));
+        membership = LibClone.predictDeterministicAddress(_membershipCode, _termsOf(key, program), key, address(this));
         stamps = LibClone.predictDeterministicAddress(
             _stampsCode, ProgramTerms.packStamps(membership, 0), _seasonSalt(membership, 0), address(this)
         );
@@ -77,8 +76,9 @@ contract LoyaltyFactory is ILoyaltyFactory {
         _programs[key] = membership;
         emit ProgramOpened(msg.sender, program.salt, membership, stamps);
         // interaction: with the two clones just made, which call nobody.
-        ILoyaltyMembership(membership).initialize(
-            ILoyaltyMembership.Opening({
+        ILoyaltyMembership(membership)
+            .initialize(
+                ILoyaltyMembership.Opening({
                 owner: program.owner,
                 stamps: stamps,
                 cap: program.cap,
@@ -88,7 +88,7 @@ contract LoyaltyFactory is ILoyaltyFactory {
                 baseURI: program.baseURI,
                 contractURI: program.contractURI
             })
-        );
+            );
         ILoyaltyStamps(stamps).initialize(program.stampQuotas, program.types, program.stampsBaseURI);
     }
 
@@ -102,6 +102,7 @@ contract LoyaltyFactory is ILoyaltyFactory {
         // check
         bytes32 key = ProgramTerms.keyOf(membership);
         if (membership == address(0) || _programs[key] != membership) revert LoyaltyFactory_NotOurs(membership);
+        // slither-disable-next-line unused-return (only this one is asked for)
         (, bool isOwner,,) = ILoyaltyMembership(membership).powersOf(msg.sender);
         if (!isOwner) revert LoyaltyFactory_NotOwner(msg.sender);
         // effect
@@ -109,14 +110,15 @@ contract LoyaltyFactory is ILoyaltyFactory {
         stamps = _cloneStamps(membership, season);
         emit SeasonOpened(membership, season, stamps);
         // interaction: with clones of ours, which call nobody. The membership refuses a ninth season.
+        // slither-disable-next-line unused-return (it is the season read above)
         ILoyaltyMembership(membership).linkSeason(stamps);
         ILoyaltyStamps(stamps).initialize(quotas, types, stampsBaseURI);
     }
 
     // ------------------------------------------------------------------------------------------------------- internals
 
-    /// @dev What a program is known by. It is also the salt of its membership's address, so nobody but the opener can take
-    /// that address.
+    /// @dev What a program is known by. It is also the salt of its membership's address, so nobody but the opener can
+    /// take that address.
     function _keyOf(address opener, bytes32 salt) private pure returns (bytes32) {
         return keccak256(abi.encode(opener, salt));
     }

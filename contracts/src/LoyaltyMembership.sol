@@ -12,11 +12,11 @@ import {IERC7858} from "./interfaces/IERC7858.sol";
 import {ILoyaltyMembership} from "./interfaces/ILoyaltyMembership.sol";
 import {ILoyaltyRenderer} from "./interfaces/ILoyaltyRenderer.sol";
 import {ILoyaltyStamps} from "./interfaces/ILoyaltyStamps.sol";
+import {IProgram} from "./interfaces/IProgram.sol";
 import {LoyaltyOffice} from "./LoyaltyOffice.sol";
 import {MembershipBase} from "./MembershipBase.sol";
 import {CardCounters, CardCountersLib} from "./libraries/CardCounters.sol";
 import {Consent} from "./libraries/Consent.sol";
-import {CustomRevert} from "./libraries/CustomRevert.sol";
 import {DailyQuota} from "./libraries/DailyQuota.sol";
 import {MemberWord, MemberWords} from "./libraries/MemberWord.sol";
 import {Powers} from "./libraries/Powers.sol";
@@ -25,9 +25,7 @@ import {Skip} from "./libraries/Skip.sol";
 import {TierNames} from "./libraries/TierNames.sol";
 
 /// @title The membership cards of one loyalty program, and the seat of its powers
-contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IERC5192, IERC7858, MembershipBase {
-    using CustomRevert for bytes4;
-
+contract LoyaltyMembership is IProgram, IERC4906, IERC5192, IERC7858, MembershipBase {
     // ----------------------------------------------------------------------------------------------------------- types
 
     bytes32 private constant _CARD_VOUCHER =
@@ -43,15 +41,15 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
 
     // --------------------------------------------------------------------------------------------------------- opening
 
-    /// @dev The code that clones point to belongs to nobody and can't be opened. It brings its other half along, so that
-    /// the two always fit.
+    /// @dev The code that clones point to belongs to nobody and can't be opened. It brings its other half along, so
+    /// that the two always fit.
     constructor(ILoyaltyRenderer renderer) {
         _renderer = renderer;
         _office = address(new LoyaltyOffice());
         _initializeOwner(address(1));
     }
 
-    // ------------------------------------------------------------------------------------------------ reads of the cards
+    // ---------------------------------------------------------------------------------------------- reads of the cards
 
     /// @inheritdoc ILoyaltyMembership
     function isActive(address holder) external view returns (bool) {
@@ -96,7 +94,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         wallets[0] = holder;
         stamps = new uint256[](_seasonCount());
         for (uint256 i; i < stamps.length; ++i) {
-            // slither-disable-next-line calls-loop
+            // slither-disable-next-line calls-loop (at most 8 contracts of ours)
             stamps[i] = ILoyaltyStamps(_stampsOf(i)).wordsOf(wallets)[0];
         }
     }
@@ -113,7 +111,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
 
     /// @inheritdoc IERC721
     function balanceOf(address holder) external view returns (uint256) {
-        if (holder == address(0)) LoyaltyMembership_ZeroAddress.selector.revertWith();
+        if (holder == address(0)) revert LoyaltyMembership_ZeroAddress();
         return _members[holder].word.isHeld() ? 1 : 0;
     }
 
@@ -190,7 +188,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         );
     }
 
-    // ---------------------------------------------------------------------------------------------- reads of the program
+    // -------------------------------------------------------------------------------------------- reads of the program
 
     /// @inheritdoc IERC721Metadata
     function name() external view returns (string memory) {
@@ -252,7 +250,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
             uint256 program = _program;
             return (DailyQuota.limitOf(program, _MANAGE_ROW, 0), DailyQuota.usedOf(program, _MANAGE_ROW, 0, day));
         }
-        if (kind > Powers.MANAGE) LoyaltyMembership_QuotaKind.selector.revertWith(kind);
+        if (kind > Powers.MANAGE) revert LoyaltyMembership_QuotaKind(kind);
         CardCounters counters = _counters;
         return (counters.limitOf(kind), counters.usedOf(kind, day));
     }
@@ -323,41 +321,41 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         return _hashTypedData(structHash);
     }
 
-    // ------------------------------------------------------------------------------------- what a soulbound token refuses
+    // ---------------------------------------------------------------------------------- what a soulbound token refuses
 
     /// @inheritdoc IERC721
     function transferFrom(address, address, uint256 tokenId) external pure {
-        LoyaltyMembership_Soulbound.selector.revertWith(tokenId);
+        revert LoyaltyMembership_Soulbound(tokenId);
     }
 
     /// @inheritdoc IERC721
     function safeTransferFrom(address, address, uint256 tokenId) external pure {
-        LoyaltyMembership_Soulbound.selector.revertWith(tokenId);
+        revert LoyaltyMembership_Soulbound(tokenId);
     }
 
     /// @inheritdoc IERC721
     function safeTransferFrom(address, address, uint256 tokenId, bytes calldata) external pure {
-        LoyaltyMembership_Soulbound.selector.revertWith(tokenId);
+        revert LoyaltyMembership_Soulbound(tokenId);
     }
 
     /// @inheritdoc IERC721
     function approve(address, uint256 tokenId) external pure {
-        LoyaltyMembership_Soulbound.selector.revertWith(tokenId);
+        revert LoyaltyMembership_Soulbound(tokenId);
     }
 
     /// @inheritdoc IERC721
     function setApprovalForAll(address, bool) external pure {
-        LoyaltyMembership_Soulbound.selector.revertWith(0);
+        revert LoyaltyMembership_Soulbound(0);
     }
 
     /// @notice Refused: ownership passes in two steps (request by the new owner, completion by the old one).
     function transferOwnership(address) public payable override {
-        LoyaltyMembership_Disabled.selector.revertWith();
+        revert LoyaltyMembership_Disabled();
     }
 
     /// @notice Refused: a program without an owner could never be unpaused.
     function renounceOwnership() public payable override {
-        LoyaltyMembership_Disabled.selector.revertWith();
+        revert LoyaltyMembership_Disabled();
     }
 
     // ---------------------------------------------------------------------------------------------------------- MINTER
@@ -376,15 +374,17 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         uint256 serial = counters.issued();
         for (uint256 i; i < items.length; ++i) {
             uint256 item = items[i];
-            if (item >> 208 != 0) LoyaltyMembership_DirtyBits.selector.revertWith(item);
+            if (item >> 208 != 0) revert LoyaltyMembership_DirtyBits(item);
+            address to = address(uint160(item));
             unchecked {
                 // No overflow: serial < 2^32 + items.length, and a transaction has room for few items.
-                uint256 code = _tryMint(highest, item, serial + 1);
+                uint256 code = _tryMint(highest, to, uint8(item >> 160), item >> 168, serial + 1);
                 if (code == Skip.NONE) ++serial;
-                else emit Skipped(uint160(item), code);
+                else emit Skipped(uint160(to), code);
             }
         }
         uint256 minted = serial - counters.issued();
+        // slither-disable-next-line timestamp (not a time: the counters' word holds one, too)
         if (minted != 0) _count(counters, Powers.MINT, minted, minted);
     }
 
@@ -393,13 +393,11 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     /// @inheritdoc ILoyaltyMembership
     function claim(CardVoucher calldata voucher, address signer, bytes calldata signature) external {
         bytes32 structHash = keccak256(
-            abi.encode(
-                _CARD_VOUCHER, voucher.to, voucher.tier, voucher.expiresAt, voucher.epoch, voucher.deadline
-            )
+            abi.encode(_CARD_VOUCHER, voucher.to, voucher.tier, voucher.expiresAt, voucher.epoch, voucher.deadline)
         );
         _checkVoucher(voucher.epoch, voucher.deadline, signer, structHash, signature);
         if (_members[voucher.to].word.has(MemberWords.VOIDED)) {
-            LoyaltyMembership_VoucherUsed.selector.revertWith(uint160(voucher.to));
+            revert LoyaltyMembership_VoucherUsed(uint160(voucher.to));
         }
         _mintOne(Powers.CLAIM, voucher.to, voucher.tier, voucher.expiresAt);
     }
@@ -418,7 +416,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         _checkVoucher(voucher.epoch, voucher.deadline, signer, structHash, signature);
         bytes32 digest = _hashTypedData(keccak256(abi.encode(_CLAIM, structHash, claimer)));
         if (!Consent.signedBy(voucher.claimKey, digest, keySignature)) {
-            LoyaltyMembership_NoConsent.selector.revertWith(voucher.claimKey);
+            revert LoyaltyMembership_NoConsent(voucher.claimKey);
         }
         _checkConsent(claimer, digest, consent);
         // effect
@@ -432,10 +430,10 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     function renewBatch(uint256[] calldata items) external {
         _onlyRoles(Powers.MANAGER);
         _notPaused();
-        uint256 changed;
+        uint256 changed = 0;
         for (uint256 i; i < items.length; ++i) {
             uint256 item = items[i];
-            if (item >> 240 != 0) LoyaltyMembership_DirtyBits.selector.revertWith(item);
+            if (item >> 240 != 0) revert LoyaltyMembership_DirtyBits(item);
             address holder = address(uint160(item));
             uint256 code = _tryRenew(holder, uint40(item >> 160), item >> 200);
             if (code == Skip.NONE) ++changed;
@@ -448,13 +446,14 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     function setTierBatch(uint256[] calldata items) external {
         _onlyRoles(Powers.MANAGER);
         uint256 highest = _notPaused().highestTier();
-        uint256 changed;
+        uint256 changed = 0;
         for (uint256 i; i < items.length; ++i) {
             uint256 item = items[i];
-            if (item >> 168 != 0) LoyaltyMembership_DirtyBits.selector.revertWith(item);
+            if (item >> 168 != 0) revert LoyaltyMembership_DirtyBits(item);
             address holder = address(uint160(item));
             uint256 tier = item >> 160;
-            if (tier == 0 || tier > highest) LoyaltyMembership_BadTier.selector.revertWith(tier, highest);
+            // slither-disable-next-line timestamp (not a time: the counters' word holds one, too)
+            if (tier == 0 || tier > highest) revert LoyaltyMembership_BadTier(tier, highest);
             uint256 code = _trySetTier(holder, tier);
             if (code == Skip.NONE) ++changed;
             else emit Skipped(uint160(holder), code);
@@ -470,7 +469,8 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         // effect
         _countManaged(1);
         _counters = _counters.withOneLess();
-        // The next nonce ends a proposed recovery and all that the holder signed, also for the time after a readmission.
+        // The next nonce ends a proposed recovery and all that the holder signed, also for the time after a
+        // readmission.
         _members[holder].word = word.withoutCard().withFlag(MemberWords.REVOKED).withNextNonce();
         emit Transfer(holder, address(0), uint160(holder));
         emit CardRevoked(uint160(holder), msg.sender, reason);
@@ -581,9 +581,11 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         _byOffice();
     }
 
-    /// @dev Runs the office's code on this contract's storage, for the same caller and with the same arguments, and ends the
-    /// call with its answer or its error. Needs assembly to return another function's answer. Proof: the memory is used from
-    /// zero, over all that Solidity keeps there, and never by Solidity again, for both ways out leave the call.
+    /// @dev Runs the office's code on this contract's storage, for the same caller and with the same arguments, and
+    /// ends the call with its answer or its error. Needs assembly to return another function's answer. Proof: the
+    /// memory is used from zero, over all that Solidity keeps there, and never by Solidity again, for both ways out
+    /// leave the call.
+    // slither-disable-next-line assembly (proven above)
     function _byOffice() private {
         address office = _office;
         assembly {
@@ -595,36 +597,35 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         }
     }
 
-    // ---------------------------------------------------------------------------------------------- internals: the mint
+    // --------------------------------------------------------------------------------------------- internals: the mint
 
     /// @dev Mint and claim of one card.
     function _mintOne(uint256 kind, address to, uint256 tier, uint256 expiresAt_) private {
         CardCounters counters = _notPaused();
-        uint256 item = uint160(to) | tier << 160 | expiresAt_ << 168;
         uint256 serial;
         unchecked {
             // No overflow: a field of 32 bits.
             serial = counters.issued() + 1;
         }
-        uint256 code = _tryMint(counters.highestTier(), item, serial);
-        if (code != Skip.NONE) LoyaltyMembership_Refused.selector.revertWith(to, code);
+        uint256 code = _tryMint(counters.highestTier(), to, tier, expiresAt_, serial);
+        if (code != Skip.NONE) revert LoyaltyMembership_Refused(to, code);
         _count(counters, kind, 1, 1);
     }
 
     /// @dev The one way a wallet gets its first card.
-    /// @param item As in a batch, without dirty bits.
     /// @return code NONE if it got it, else why not. What no wallet could get reverts.
-    function _tryMint(uint256 highest, uint256 item, uint256 serial) private returns (uint256 code) {
-        address to = address(uint160(item));
-        uint256 tier = uint8(item >> 160);
-        _checkCard(highest, to, tier, item >> 168);
+    function _tryMint(uint256 highest, address to, uint256 tier, uint256 expiresAt_, uint256 serial)
+        private
+        returns (uint256 code)
+    {
+        _checkCard(highest, to, tier, expiresAt_);
         Record storage record = _members[to];
         MemberWord word = record.word;
         code = word.refusal();
-        if (code == Skip.NONE) _issue(record, to, word.withCard(block.timestamp, item >> 168, tier, serial));
+        if (code == Skip.NONE) _issue(record, to, word.withFirstCard(block.timestamp, expiresAt_, tier, serial));
     }
 
-    // --------------------------------------------------------------------------------- internals: the manager's acts
+    // ----------------------------------------------------------------------------------- internals: the manager's acts
 
     function _tryRenew(address holder, uint256 wanted, uint256 expected) private returns (uint256 code) {
         MemberWord word;
@@ -633,9 +634,10 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         uint256 current = word.expiresAt();
         if (current == wanted) return Skip.DONE;
         if (current != expected) return Skip.CONFLICT;
-        if (current == 0) LoyaltyMembership_NotRenewable.selector.revertWith(holder);
+        if (current == 0) revert LoyaltyMembership_NotRenewable(holder);
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
         if (wanted <= current || wanted <= block.timestamp) {
-            LoyaltyMembership_ExpiryNotLater.selector.revertWith(holder, current, wanted);
+            revert LoyaltyMembership_ExpiryNotLater(holder, current, wanted);
         }
         _members[holder].word = word.withExpiresAt(wanted);
         emit TokenExpiryUpdated(uint160(holder), word.joinedAt(), wanted);
@@ -655,7 +657,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     /// @return word Of the holder, and
     /// @return code why there is no card to manage; NONE = there is one.
     function _managed(address holder) private view returns (MemberWord word, uint256 code) {
-        if (holder == address(0)) LoyaltyMembership_ZeroAddress.selector.revertWith();
+        if (holder == address(0)) revert LoyaltyMembership_ZeroAddress();
         word = _members[holder].word;
         if (!word.isHeld()) {
             code = word.absence();
@@ -667,17 +669,17 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         if (acts == 0) return;
         (uint256 spent, bool fits) = DailyQuota.spend(_program, _MANAGE_ROW, 1, 0, acts, DailyQuota.today());
         if (!fits) {
-            LoyaltyMembership_QuotaExceeded.selector.revertWith(Powers.MANAGE, DailyQuota.limitOf(spent, _MANAGE_ROW, 0));
+            revert LoyaltyMembership_QuotaExceeded(Powers.MANAGE, DailyQuota.limitOf(spent, _MANAGE_ROW, 0));
         }
         _program = spent;
     }
 
-    // --------------------------------------------------------------------------------------- internals: who and whether
+    // -------------------------------------------------------------------------------------- internals: who and whether
 
     /// @dev The word of a living card. Ids above 160 bits name no wallet.
     function _existing(uint256 tokenId) private view returns (MemberWord word) {
         word = _members[address(uint160(tokenId))].word;
-        if (tokenId >> 160 != 0 || !word.isHeld()) LoyaltyMembership_NotFound.selector.revertWith(tokenId);
+        if (tokenId >> 160 != 0 || !word.isHeld()) revert LoyaltyMembership_NotFound(tokenId);
     }
 
     /// @dev As `_existing`, with the error that ERC-7858 names.
@@ -690,7 +692,7 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
     function _spendBearer(uint256 index, address claimer) private {
         uint256 mask = _bearers[index >> 8];
         uint256 bit = 1 << (index & 0xff);
-        if (mask & bit != 0) LoyaltyMembership_VoucherUsed.selector.revertWith(index);
+        if (mask & bit != 0) revert LoyaltyMembership_VoucherUsed(index);
         _bearers[index >> 8] = mask | bit;
         emit BearerClaimed(index, claimer);
     }
@@ -703,10 +705,13 @@ contract LoyaltyMembership is ILoyaltyMembership, IERC721Metadata, IERC4906, IER
         bytes32 structHash,
         bytes calldata signature
     ) private view {
-        if (block.timestamp > deadline) LoyaltyMembership_Expired.selector.revertWith(deadline);
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
+        if (block.timestamp > deadline) {
+            revert LoyaltyMembership_Expired(deadline);
+        }
         uint256 current = _notPaused().epoch();
-        if (epoch != current) LoyaltyMembership_WrongEpoch.selector.revertWith(epoch, current);
-        if (!hasAnyRole(signer, Powers.SIGNER)) LoyaltyMembership_NotSigner.selector.revertWith(signer);
+        if (epoch != current) revert LoyaltyMembership_WrongEpoch(epoch, current);
+        if (!hasAnyRole(signer, Powers.SIGNER)) revert LoyaltyMembership_NotSigner(signer);
         _checkConsent(signer, _hashTypedData(structHash), signature);
     }
 

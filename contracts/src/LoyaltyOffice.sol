@@ -7,7 +7,6 @@ import {ILoyaltyMembership} from "./interfaces/ILoyaltyMembership.sol";
 import {ILoyaltyStamps} from "./interfaces/ILoyaltyStamps.sol";
 import {MembershipBase} from "./MembershipBase.sol";
 import {CardCounters, CardCountersLib} from "./libraries/CardCounters.sol";
-import {CustomRevert} from "./libraries/CustomRevert.sol";
 import {DailyQuota} from "./libraries/DailyQuota.sol";
 import {MemberWord, MemberWords} from "./libraries/MemberWord.sol";
 import {Permanence} from "./libraries/Permanence.sol";
@@ -17,11 +16,9 @@ import {Skip} from "./libraries/Skip.sol";
 import {TierNames} from "./libraries/TierNames.sol";
 
 /// @title The rarer acts of a membership contract
-/// @dev Code without a state of its own: LoyaltyMembership runs it on a program's storage. Called directly it finds itself
-/// owned by nobody and opened by nobody.
+/// @dev Code without a state of its own: LoyaltyMembership runs it on a program's storage. Called directly it finds
+/// itself owned by nobody and opened by nobody.
 contract LoyaltyOffice is MembershipBase {
-    using CustomRevert for bytes4;
-
     // ----------------------------------------------------------------------------------------------------------- types
 
     bytes32 private constant _VETO = keccak256("Veto(address holder,uint24 nonce,uint40 deadline)");
@@ -39,15 +36,17 @@ contract LoyaltyOffice is MembershipBase {
     /// @dev See ILoyaltyMembership.
     function initialize(ILoyaltyMembership.Opening calldata opening) external {
         // check
-        if (owner() != address(0)) ILoyaltyMembership.LoyaltyMembership_AlreadyInitialized.selector.revertWith();
-        if (msg.sender != ProgramTerms.factory()) ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector.revertWith(msg.sender);
-        if (opening.owner == address(0) || opening.stamps == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
+        if (owner() != address(0)) revert ILoyaltyMembership.LoyaltyMembership_AlreadyInitialized();
+        if (msg.sender != ProgramTerms.factory()) {
+            revert ILoyaltyMembership.LoyaltyMembership_NotAllowed(msg.sender);
+        }
+        if (opening.owner == address(0) || opening.stamps == address(0)) {
+            revert ILoyaltyMembership.LoyaltyMembership_ZeroAddress();
+        }
         // effect
         _initializeOwner(opening.owner);
-        CardCounters counters;
-        _counters = counters.withCap(opening.cap).withLimit(Powers.MINT, opening.quotas.mint).withLimit(
-            Powers.CLAIM, opening.quotas.claim
-        );
+        _counters = CardCounters.wrap(0).withCap(opening.cap).withLimit(Powers.MINT, opening.quotas.mint)
+            .withLimit(Powers.CLAIM, opening.quotas.claim);
         _program = DailyQuota.withLimit(
             uint256(uint160(opening.stamps)) | 1 << _SEASONS, _MANAGE_ROW, 0, opening.quotas.manage
         );
@@ -59,8 +58,10 @@ contract LoyaltyOffice is MembershipBase {
         _setTiers(opening.tiers);
         for (uint256 i; i < opening.grants.length; ++i) {
             ILoyaltyMembership.Grant calldata grant = opening.grants[i];
-            if (grant.account == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
-            if (grant.roles & ~Powers.ALL_ROLES != 0) ILoyaltyMembership.LoyaltyMembership_DirtyBits.selector.revertWith(grant.roles);
+            if (grant.account == address(0)) revert ILoyaltyMembership.LoyaltyMembership_ZeroAddress();
+            if (grant.roles & ~Powers.ALL_ROLES != 0) {
+                revert ILoyaltyMembership.LoyaltyMembership_DirtyBits(grant.roles);
+            }
             _grantRoles(grant.account, grant.roles);
         }
         if (bytes(opening.baseURI).length != 0) _setBaseURI(opening.baseURI);
@@ -69,9 +70,13 @@ contract LoyaltyOffice is MembershipBase {
 
     /// @dev See ILoyaltyMembership.
     function linkSeason(address stamps) external returns (uint256 season) {
-        if (msg.sender != ProgramTerms.factory()) ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector.revertWith(msg.sender);
+        if (msg.sender != ProgramTerms.factory()) {
+            revert ILoyaltyMembership.LoyaltyMembership_NotAllowed(msg.sender);
+        }
         season = _seasonCount();
-        if (season == _MOST_SEASONS) ILoyaltyMembership.LoyaltyMembership_TooManySeasons.selector.revertWith(_MOST_SEASONS);
+        if (season == _MOST_SEASONS) {
+            revert ILoyaltyMembership.LoyaltyMembership_TooManySeasons(_MOST_SEASONS);
+        }
         _laterSeasons[season] = stamps;
         _program += 1 << _SEASONS;
         emit ILoyaltyMembership.SeasonLinked(season, stamps);
@@ -88,16 +93,15 @@ contract LoyaltyOffice is MembershipBase {
         MemberWord word = _members[to].word;
         if (!word.has(MemberWords.LEFT | MemberWords.REVOKED)) {
             uint256 code = word.refusal();
-            ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(to, code == Skip.NONE ? Skip.NOT_HELD : code);
+            revert ILoyaltyMembership.LoyaltyMembership_Refused(to, code == Skip.NONE ? Skip.NOT_HELD : code);
         }
         // effect
         emit ILoyaltyMembership.Readmitted(uint160(to), msg.sender);
         _issue(
             _members[to],
             to,
-            word.withCard(block.timestamp, expiresAt_, tier, word.serial()).withoutFlags(
-                MemberWords.LEFT | MemberWords.REVOKED
-            )
+            word.withCard(block.timestamp, expiresAt_, tier, word.serial())
+                .withoutFlags(MemberWords.LEFT | MemberWords.REVOKED)
         );
         _count(counters, Powers.MINT, 1, 0);
     }
@@ -107,10 +111,10 @@ contract LoyaltyOffice is MembershipBase {
     /// @dev See ILoyaltyMembership.
     function voidVoucher(address to) external {
         _onlyOwnerOr(Powers.MANAGER | Powers.GUARDIAN);
-        if (to == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
+        if (to == address(0)) revert ILoyaltyMembership.LoyaltyMembership_ZeroAddress();
         MemberWord word = _members[to].word;
         uint256 code = word.refusal();
-        if (code != Skip.NONE) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(to, code);
+        if (code != Skip.NONE) revert ILoyaltyMembership.LoyaltyMembership_Refused(to, code);
         if (word.has(MemberWords.VOIDED)) return;
         _members[to].word = word.withFlag(MemberWords.VOIDED);
         emit ILoyaltyMembership.VoucherVoided(to);
@@ -134,14 +138,17 @@ contract LoyaltyOffice is MembershipBase {
     // ---------------------------------------------------------------------------------------------------------- holder
 
     /// @dev See ILoyaltyMembership.
-    function migrate(ILoyaltyMembership.Move calldata move, bytes calldata fromSignature, bytes calldata toSignature) external {
+    function migrate(ILoyaltyMembership.Move calldata move, bytes calldata fromSignature, bytes calldata toSignature)
+        external
+    {
         // check
-        if (block.timestamp > move.deadline) ILoyaltyMembership.LoyaltyMembership_Expired.selector.revertWith(move.deadline);
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
+        if (block.timestamp > move.deadline) {
+            revert ILoyaltyMembership.LoyaltyMembership_Expired(move.deadline);
+        }
         _checkMove(move);
         bytes32 digest = _hashTypedData(
-            keccak256(
-                abi.encode(_MIGRATE, move.from, move.to, move.serial, move.replaces, move.nonce, move.deadline)
-            )
+            keccak256(abi.encode(_MIGRATE, move.from, move.to, move.serial, move.replaces, move.nonce, move.deadline))
         );
         _checkConsent(move.from, digest, fromSignature);
         _checkConsent(move.to, digest, toSignature);
@@ -154,7 +161,9 @@ contract LoyaltyOffice is MembershipBase {
         // check
         Proposal storage proposal = _proposals[holder];
         MemberWord word = _members[holder].word;
-        if (proposal.to == address(0) || proposal.nonce != word.nonce()) ILoyaltyMembership.LoyaltyMembership_NoRecovery.selector.revertWith(holder);
+        if (proposal.to == address(0) || proposal.nonce != word.nonce()) {
+            revert ILoyaltyMembership.LoyaltyMembership_NoRecovery(holder);
+        }
         bool byOwner = signature.length == 0 && msg.sender == owner();
         if (!byOwner) {
             _checkHolder(holder, deadline, keccak256(abi.encode(_VETO, holder, word.nonce(), deadline)), signature);
@@ -173,18 +182,16 @@ contract LoyaltyOffice is MembershipBase {
         _onlyOwnerOr(Powers.GUARDIAN);
         MemberWord word = _members[from].word;
         ILoyaltyMembership.Move memory move = ILoyaltyMembership.Move({
-            from: from,
-            to: to,
-            serial: uint64(word.cardSerial()),
-            replaces: 0,
-            nonce: uint24(word.nonce()),
-            deadline: 0
+            from: from, to: to, serial: uint64(word.cardSerial()), replaces: 0, nonce: uint24(word.nonce()), deadline: 0
         });
         _checkTarget(move);
-        if (!word.isHeld() && !_holdsStamps(from)) ILoyaltyMembership.LoyaltyMembership_NothingToMove.selector.revertWith(from);
+        if (!word.isHeld() && !_holdsStamps(from)) {
+            revert ILoyaltyMembership.LoyaltyMembership_NothingToMove(from);
+        }
         Proposal storage pending = _proposals[from];
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
         if (_stands(from, pending) && block.timestamp <= _endOf(pending)) {
-            ILoyaltyMembership.LoyaltyMembership_RecoveryPending.selector.revertWith(from);
+            revert ILoyaltyMembership.LoyaltyMembership_RecoveryPending(from);
         }
         // effect
         uint256 readyAt = block.timestamp + ProgramTerms.recoveryDelay();
@@ -204,19 +211,19 @@ contract LoyaltyOffice is MembershipBase {
         // check
         _notPaused();
         Proposal storage proposal = _proposals[from];
-        if (proposal.to == address(0)) ILoyaltyMembership.LoyaltyMembership_NoRecovery.selector.revertWith(from);
-        if (!_mayStillPropose(proposal)) ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector.revertWith(proposal.proposer);
-        if (block.timestamp < proposal.readyAt) ILoyaltyMembership.LoyaltyMembership_RecoveryNotReady.selector.revertWith(proposal.readyAt);
+        if (proposal.to == address(0)) revert ILoyaltyMembership.LoyaltyMembership_NoRecovery(from);
+        if (!_mayStillPropose(proposal)) {
+            revert ILoyaltyMembership.LoyaltyMembership_NotAllowed(proposal.proposer);
+        }
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
+        if (block.timestamp < proposal.readyAt) {
+            revert ILoyaltyMembership.LoyaltyMembership_RecoveryNotReady(proposal.readyAt);
+        }
         uint256 end = _endOf(proposal);
-        if (block.timestamp > end) ILoyaltyMembership.LoyaltyMembership_RecoveryEnded.selector.revertWith(end);
+        if (block.timestamp > end) revert ILoyaltyMembership.LoyaltyMembership_RecoveryEnded(end);
         _checkMove(
             ILoyaltyMembership.Move({
-                from: from,
-                to: proposal.to,
-                serial: proposal.serial,
-                replaces: 0,
-                nonce: proposal.nonce,
-                deadline: 0
+                from: from, to: proposal.to, serial: proposal.serial, replaces: 0, nonce: proposal.nonce, deadline: 0
             })
         );
         // effect and interaction
@@ -238,12 +245,13 @@ contract LoyaltyOffice is MembershipBase {
     function setQuota(uint256 kind, uint24 limit) external {
         // check
         _onlyOwnerOr(Powers.GUARDIAN);
-        if (kind > Powers.MANAGE) ILoyaltyMembership.LoyaltyMembership_QuotaKind.selector.revertWith(kind);
+        if (kind > Powers.MANAGE) revert ILoyaltyMembership.LoyaltyMembership_QuotaKind(kind);
         uint256 program = _program;
         CardCounters counters = _counters;
-        uint256 current =
-            kind == Powers.MANAGE ? DailyQuota.limitOf(program, _MANAGE_ROW, 0) : counters.limitOf(kind);
-        if (limit > current && msg.sender != owner()) ILoyaltyMembership.LoyaltyMembership_QuotaOnlyLower.selector.revertWith(kind, current, limit);
+        uint256 current = kind == Powers.MANAGE ? DailyQuota.limitOf(program, _MANAGE_ROW, 0) : counters.limitOf(kind);
+        if (limit > current && msg.sender != owner()) {
+            revert ILoyaltyMembership.LoyaltyMembership_QuotaOnlyLower(kind, current, limit);
+        }
         // effect
         if (kind == Powers.MANAGE) _program = DailyQuota.withLimit(program, _MANAGE_ROW, 0, limit);
         else _counters = counters.withLimit(kind, limit);
@@ -256,7 +264,9 @@ contract LoyaltyOffice is MembershipBase {
     function unpause() external {
         _onlyOwner();
         CardCounters counters = _counters;
-        if (!counters.has(CardCountersLib.PAUSED)) ILoyaltyMembership.LoyaltyMembership_NotPaused.selector.revertWith();
+        if (!counters.has(CardCountersLib.PAUSED)) {
+            revert ILoyaltyMembership.LoyaltyMembership_NotPaused();
+        }
         _counters = counters.withoutFlag(CardCountersLib.PAUSED);
         _pauses = PauseClock({since: 0, total: uint40(_pausedSeconds())});
         emit ILoyaltyMembership.Unpaused(msg.sender);
@@ -266,7 +276,9 @@ contract LoyaltyOffice is MembershipBase {
     function setCap(uint32 cap_) external {
         _onlyOwner();
         CardCounters counters = _counters;
-        if (cap_ < counters.living()) ILoyaltyMembership.LoyaltyMembership_CapBelowSupply.selector.revertWith(cap_, counters.living());
+        if (cap_ < counters.living()) {
+            revert ILoyaltyMembership.LoyaltyMembership_CapBelowSupply(cap_, counters.living());
+        }
         _counters = counters.withCap(cap_);
         emit ILoyaltyMembership.CapSet(cap_);
     }
@@ -298,7 +310,9 @@ contract LoyaltyOffice is MembershipBase {
         _onlyOwner();
         _notFrozen();
         if (!Permanence.isPermanent(_baseURI)) revert ILoyaltyMembership.LoyaltyMembership_NotPermanent(_baseURI);
-        if (!Permanence.isPermanent(_contractURI)) revert ILoyaltyMembership.LoyaltyMembership_NotPermanent(_contractURI);
+        if (!Permanence.isPermanent(_contractURI)) {
+            revert ILoyaltyMembership.LoyaltyMembership_NotPermanent(_contractURI);
+        }
         _counters = _counters.withFlag(CardCountersLib.FROZEN);
         emit ILoyaltyMembership.MetadataFrozen();
     }
@@ -307,31 +321,44 @@ contract LoyaltyOffice is MembershipBase {
 
     /// @dev The rules of a move that its target decides, and those of its source that time does not heal.
     function _checkTarget(ILoyaltyMembership.Move memory move) private view returns (MemberWord source) {
-        if (move.from == address(0) || move.to == address(0)) ILoyaltyMembership.LoyaltyMembership_ZeroAddress.selector.revertWith();
-        if (move.from == move.to) ILoyaltyMembership.LoyaltyMembership_SameWallet.selector.revertWith(move.from);
+        if (move.from == address(0) || move.to == address(0)) {
+            revert ILoyaltyMembership.LoyaltyMembership_ZeroAddress();
+        }
+        if (move.from == move.to) revert ILoyaltyMembership.LoyaltyMembership_SameWallet(move.from);
         source = _members[move.from].word;
         MemberWord target = _members[move.to].word;
-        if (source.has(MemberWords.REVOKED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.from, Skip.REVOKED);
-        if (target.has(MemberWords.REVOKED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.to, Skip.REVOKED);
-        if (target.has(MemberWords.MOVED)) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.to, Skip.MOVED);
+        if (source.has(MemberWords.REVOKED)) {
+            revert ILoyaltyMembership.LoyaltyMembership_Refused(move.from, Skip.REVOKED);
+        }
+        if (target.has(MemberWords.REVOKED)) {
+            revert ILoyaltyMembership.LoyaltyMembership_Refused(move.to, Skip.REVOKED);
+        }
+        if (target.has(MemberWords.MOVED)) {
+            revert ILoyaltyMembership.LoyaltyMembership_Refused(move.to, Skip.MOVED);
+        }
         if (target.cardSerial() != move.replaces) {
-            ILoyaltyMembership.LoyaltyMembership_WrongSerial.selector.revertWith(move.to, move.replaces, target.cardSerial());
+            revert ILoyaltyMembership.LoyaltyMembership_WrongSerial(move.to, move.replaces, target.cardSerial());
         }
         // Stamps alone don't replace a card.
-        if (!source.isHeld() && target.isHeld()) ILoyaltyMembership.LoyaltyMembership_Refused.selector.revertWith(move.to, Skip.ALREADY_HELD);
+        if (!source.isHeld() && target.isHeld()) {
+            revert ILoyaltyMembership.LoyaltyMembership_Refused(move.to, Skip.ALREADY_HELD);
+        }
     }
 
     function _checkMove(ILoyaltyMembership.Move memory move) private view {
         MemberWord source = _checkTarget(move);
         if (source.nonce() != move.nonce) {
-            ILoyaltyMembership.LoyaltyMembership_WrongNonce.selector.revertWith(move.from, move.nonce, source.nonce());
+            revert ILoyaltyMembership.LoyaltyMembership_WrongNonce(move.from, move.nonce, source.nonce());
         }
         if (source.cardSerial() != move.serial) {
-            ILoyaltyMembership.LoyaltyMembership_WrongSerial.selector.revertWith(move.from, move.serial, source.cardSerial());
+            revert ILoyaltyMembership.LoyaltyMembership_WrongSerial(move.from, move.serial, source.cardSerial());
         }
         if (source.movedAt() != 0) {
             uint256 until = source.movedAt() + ProgramTerms.moveCooldown();
-            if (block.timestamp < until) ILoyaltyMembership.LoyaltyMembership_CoolingDown.selector.revertWith(move.from, until);
+            // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
+            if (block.timestamp < until) {
+                revert ILoyaltyMembership.LoyaltyMembership_CoolingDown(move.from, until);
+            }
         }
     }
 
@@ -340,9 +367,8 @@ contract LoyaltyOffice is MembershipBase {
         MemberWord source = _members[from].word;
         MemberWord target = _members[to].word;
         // effect
-        _members[from].word = source.withoutCard().withoutSerial().withoutFlags(MemberWords.LEFT).withFlag(
-            MemberWords.MOVED
-        ).withNextNonce();
+        _members[from].word = source.withoutCard().withoutSerial().withoutFlags(MemberWords.LEFT)
+            .withFlag(MemberWords.MOVED).withNextNonce();
         bool replaced = target.isHeld();
         target = target.withMovedAt(block.timestamp).withNextNonce();
         emit ILoyaltyMembership.Migrated(from, to, source.cardSerial());
@@ -356,29 +382,30 @@ contract LoyaltyOffice is MembershipBase {
             _issue(
                 _members[to],
                 to,
-                target.withCard(source.joinedAt(), source.expiresAt(), source.tier(), source.serial()).withoutFlags(
-                    MemberWords.LEFT
-                )
+                target.withCard(source.joinedAt(), source.expiresAt(), source.tier(), source.serial())
+                    .withoutFlags(MemberWords.LEFT)
             );
         } else {
             // Stamps alone make no member: a target that had left stays so, or its old vouchers would live again.
             _members[to].word = target;
         }
         // interaction: with the stamp contracts of this program only, which call nobody.
-        uint256 touched;
+        uint256 touched = 0;
         uint256 count = _seasonCount();
         for (uint256 i; i < count; ++i) {
-            // slither-disable-next-line calls-loop
+            // slither-disable-next-line calls-loop (at most 8 contracts of ours)
             (uint256 moved, uint256 dropped) = ILoyaltyStamps(_stampsOf(i)).moveAll(from, to);
             touched |= moved | dropped;
         }
-        if (!source.isHeld() && touched == 0) ILoyaltyMembership.LoyaltyMembership_NothingToMove.selector.revertWith(from);
+        if (!source.isHeld() && touched == 0) {
+            revert ILoyaltyMembership.LoyaltyMembership_NothingToMove(from);
+        }
     }
 
     function _holdsStamps(address wallet) private view returns (bool) {
         uint256 count = _seasonCount();
         for (uint256 i; i < count; ++i) {
-            // slither-disable-next-line calls-loop
+            // slither-disable-next-line calls-loop,unused-return (at most 8 contracts of ours; held is what matters)
             (uint256 held,,) = ILoyaltyStamps(_stampsOf(i)).stampsOf(wallet);
             if (held != 0) return true;
         }
@@ -390,16 +417,21 @@ contract LoyaltyOffice is MembershipBase {
     function _setTiers(string[] calldata names) private {
         // check
         uint256 bad = TierNames.firstBad(names);
-        if (names.length == 0 || bad < names.length) ILoyaltyMembership.LoyaltyMembership_BadTierName.selector.revertWith(bad);
-        if (names.length > TierNames.MOST) ILoyaltyMembership.LoyaltyMembership_BadTierName.selector.revertWith(TierNames.MOST);
+        if (names.length == 0 || bad < names.length) {
+            revert ILoyaltyMembership.LoyaltyMembership_BadTierName(bad);
+        }
+        if (names.length > TierNames.MOST) {
+            revert ILoyaltyMembership.LoyaltyMembership_BadTierName(TierNames.MOST);
+        }
         CardCounters counters = _counters;
+        // slither-disable-next-line timestamp (not a time: the counters' word holds one, too)
         if (names.length < counters.highestTier()) {
-            ILoyaltyMembership.LoyaltyMembership_BadTier.selector.revertWith(names.length, counters.highestTier());
+            revert ILoyaltyMembership.LoyaltyMembership_BadTier(names.length, counters.highestTier());
         }
         string memory joined = TierNames.join(names);
         // A drawn card shows its tier's name: freezing it freezes the name.
         if (counters.has(CardCountersLib.FROZEN) && !TierNames.keeps(joined, _tierNames)) {
-            ILoyaltyMembership.LoyaltyMembership_MetadataFrozen.selector.revertWith();
+            revert ILoyaltyMembership.LoyaltyMembership_MetadataFrozen();
         }
         // effect
         _tierNames = joined;
@@ -418,10 +450,12 @@ contract LoyaltyOffice is MembershipBase {
     }
 
     function _onlyOwner() private view {
-        if (msg.sender != owner()) ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector.revertWith(msg.sender);
+        if (msg.sender != owner()) revert ILoyaltyMembership.LoyaltyMembership_NotAllowed(msg.sender);
     }
 
     function _notFrozen() private view {
-        if (_counters.has(CardCountersLib.FROZEN)) ILoyaltyMembership.LoyaltyMembership_MetadataFrozen.selector.revertWith();
+        if (_counters.has(CardCountersLib.FROZEN)) {
+            revert ILoyaltyMembership.LoyaltyMembership_MetadataFrozen();
+        }
     }
 }

@@ -17,7 +17,7 @@ contract LoyaltyRenderer is ILoyaltyRenderer {
 
     /// @dev Widest text line, in points, and the smallest size of letters.
     uint256 private constant _LINE = 480;
-    uint256 private constant _SMALLEST = 14;
+    uint256 private constant _SMALLEST = 11;
 
     /// @dev Where the dots of a stamp card lie.
     uint256 private constant _DOTS_TOP = 178;
@@ -52,8 +52,9 @@ contract LoyaltyRenderer is ILoyaltyRenderer {
 
     /// @inheritdoc ILoyaltyRenderer
     function stamp(Stamp calldata view_) external pure returns (string memory) {
-        string memory place =
-            string.concat(view_.position.toString(), view_.size == 1 ? "" : " of ", view_.size == 1 ? "" : view_.size.toString());
+        string memory place = string.concat(
+            view_.position.toString(), view_.size == 1 ? "" : " of ", view_.size == 1 ? "" : view_.size.toString()
+        );
         return _json(
             string.concat(
                 _names(
@@ -141,19 +142,26 @@ contract LoyaltyRenderer is ILoyaltyRenderer {
     function _frame(uint24 background, uint24 ink) private pure returns (string memory) {
         string memory colour = _colour(ink);
         return string.concat(
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 350" font-family="ui-sans-serif,Helvetica,Arial,sans-serif"><clipPath id="c"><rect width="560" height="350" rx="28"/></clipPath><g clip-path="url(#c)" fill="',
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 350" ',
+            'font-family="ui-sans-serif,Helvetica,Arial,sans-serif">',
+            '<clipPath id="c"><rect width="560" height="350" rx="28"/></clipPath><g clip-path="url(#c)" fill="',
             colour,
             '"><rect width="560" height="350" fill="',
             _colour(background),
-            '"/><circle cx="500" cy="20" r="190" opacity=".07"/><circle cx="560" cy="150" r="150" opacity=".07"/><rect x="1.5" y="1.5" width="557" height="347" rx="26.5" fill="none" stroke="',
+            '"/><circle cx="500" cy="20" r="190" opacity=".07"/><circle cx="560" cy="150" r="150" opacity=".07"/>',
+            '<rect x="1.5" y="1.5" width="557" height="347" rx="26.5" fill="none" stroke="',
             colour,
             '" stroke-width="3" opacity=".25"/>'
         );
     }
 
-    /// @dev One line of text. What is too wide is set smaller, and what is still too wide is cut; where it was set smaller
-    /// its length is fixed, so that it ends inside the card whatever face the reader has.
-    function _line(uint256 y, uint256 size, uint256 weight, string calldata given) private pure returns (string memory) {
+    /// @dev One line of text. What is too wide is set smaller, and what is still too wide is cut; where it was set
+    /// smaller its length is fixed, so that it ends inside the card whatever face the reader has.
+    function _line(uint256 y, uint256 size, uint256 weight, string calldata given)
+        private
+        pure
+        returns (string memory)
+    {
         string memory text = Glyphs.shortened(Glyphs.cleaned(given), _LINE * 100 / _SMALLEST);
         uint256 width = Glyphs.widthOf(text);
         bool tight = width * size > _LINE * 100;
@@ -193,11 +201,14 @@ contract LoyaltyRenderer is ILoyaltyRenderer {
 
     /// @dev A stamp of its own.
     function _seal() private pure returns (string memory) {
-        return
-        '<circle cx="280" cy="242" r="70" opacity=".15"/><path d="M280 192l15.300 31 34.200 5-24.700 24.100 5.800 34.100-30.600-16.100-30.600 16.100 5.800-34.100-24.700-24.100 34.200-5z"/>';
+        return string.concat(
+            '<circle cx="280" cy="242" r="70" opacity=".15"/><path d="M280 192l15.3 31 34.2 5-24.7 24.1 5.8 34.1',
+            '-30.6-16.1-30.6 16.1 5.8-34.1-24.7-24.1 34.2-5z"/>'
+        );
     }
 
     /// @dev The dots of a stamp card: full up to this stamp, the stamp itself ringed, the rest faint.
+    // slither-disable-next-line divide-before-multiply (whole points are what is wanted)
     function _dots(uint256 position, uint256 size) private pure returns (string memory drawn) {
         uint256 columns = size <= 10 ? size : size <= 40 ? 10 : 20;
         uint256 rows = (size + columns - 1) / columns;
@@ -211,7 +222,9 @@ contract LoyaltyRenderer is ILoyaltyRenderer {
                 '" r="'
             );
             drawn = string.concat(drawn, dot, (cell * 32 / 100).toString(), i < position ? '"/>' : '" opacity=".2"/>');
-            if (i + 1 == position) drawn = string.concat(drawn, dot, (cell * 44 / 100).toString(), '" opacity=".35"/>');
+            if (i + 1 == position) {
+                drawn = string.concat(drawn, dot, (cell * 44 / 100).toString(), '" opacity=".35"/>');
+            }
         }
     }
 
@@ -222,6 +235,8 @@ contract LoyaltyRenderer is ILoyaltyRenderer {
     /// @dev YYYY-MM-DD of a Unix time, UTC.
     function _date(uint256 timestamp) private pure returns (string memory) {
         (uint256 year, uint256 month, uint256 day) = DateTimeLib.timestampToDate(timestamp);
-        return string.concat(year.toString(), month < 10 ? "-0" : "-", month.toString(), day < 10 ? "-0" : "-", day.toString());
+        return string.concat(
+            year.toString(), month < 10 ? "-0" : "-", month.toString(), day < 10 ? "-0" : "-", day.toString()
+        );
     }
 }

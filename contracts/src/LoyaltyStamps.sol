@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {Ownable} from "solady/auth/Ownable.sol";
 import {EIP712} from "solady/utils/EIP712.sol";
 import {LibBit} from "solady/utils/LibBit.sol";
 import {LibString} from "solady/utils/LibString.sol";
@@ -14,7 +15,6 @@ import {ILoyaltyRenderer} from "./interfaces/ILoyaltyRenderer.sol";
 import {ILoyaltyStamps} from "./interfaces/ILoyaltyStamps.sol";
 import {IProgram} from "./interfaces/IProgram.sol";
 import {Consent} from "./libraries/Consent.sol";
-import {CustomRevert} from "./libraries/CustomRevert.sol";
 import {DailyQuota} from "./libraries/DailyQuota.sol";
 import {MemberWords} from "./libraries/MemberWord.sol";
 import {Permanence} from "./libraries/Permanence.sol";
@@ -26,9 +26,12 @@ import {StampWord, StampWords} from "./libraries/StampWord.sol";
 
 /// @title The stamps of one season of a loyalty program
 contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, EIP712 {
-    using CustomRevert for bytes4;
-
     // ----------------------------------------------------------------------------------------------------------- types
+
+    /// @dev A struct only so that a reference to it can be handed on, and its place is computed once per mint.
+    struct Record {
+        StampWord word;
+    }
 
     /// @dev The answer of the membership about one account.
     struct Standing {
@@ -38,14 +41,15 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         uint256 epoch;
     }
 
-    /// @dev A batch on its way. `info` is the word of `stampType`, of which `fresh` stamps were minted since it was read.
-    /// `standings` is empty until the membership had to be asked.
+    /// @dev A batch on its way. `info` is the word of `stampType`, of which `fresh` stamps were minted since it was
+    /// read. `standings` are the membership's answers once it was `asked`.
     struct Batch {
         IProgram program;
         uint256 stampType;
         StampTypeWord info;
         uint256 fresh;
         uint256 minted;
+        bool asked;
         uint256[] standings;
     }
 
@@ -68,14 +72,14 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     // --------------------------------------------------------------------------------------------------------- storage
 
-    mapping(address wallet => StampWord) private _wallets;
+    mapping(address wallet => Record) private _wallets;
     mapping(uint256 stampType => StampTypeWord) private _types;
     uint256 private _counters;
     mapping(uint256 blockFirst => string) private _names;
     mapping(uint256 tokenId => bytes32 orderRef) private _orders;
     mapping(uint256 word => uint256 mask) private _bearers;
-    /// @dev Types that a revocation allowed the wallet again: only by a mint or a bearer voucher, for an addressed one may have
-    /// been used before.
+    /// @dev Types that a revocation allowed the wallet again: only by a mint or a bearer voucher, for an addressed one
+    /// may have been used before.
     mapping(address wallet => uint256 types) private _returns;
     string private _baseURI;
     string private _contractURI;
@@ -90,7 +94,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     /// @inheritdoc ILoyaltyStamps
     function initialize(StampQuotas calldata quotas, TypeBlock[] calldata types, string calldata baseURI_) external {
-        if (_counters & _OPENED != 0) LoyaltyStamps_AlreadyInitialized.selector.revertWith();
+        if (_counters & _OPENED != 0) revert LoyaltyStamps_AlreadyInitialized();
         uint256 counters = DailyQuota.withLimit(_OPENED, _QUOTAS, Powers.MINT, quotas.mint);
         counters = DailyQuota.withLimit(counters, _QUOTAS, Powers.CLAIM, quotas.claim);
         _counters = DailyQuota.withLimit(counters, _QUOTAS, Powers.MANAGE, quotas.manage);
@@ -101,7 +105,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         if (bytes(baseURI_).length != 0) _setBaseURI(baseURI_);
     }
 
-    // ------------------------------------------------------------------------------------------------------------ reads
+    // ----------------------------------------------------------------------------------------------------------- reads
 
     /// @inheritdoc ILoyaltyStamps
     function membership() external view returns (address) {
@@ -115,12 +119,12 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     /// @inheritdoc ILoyaltyStamps
     function owner() external view returns (address) {
-        return _program().owner();
+        return Ownable(address(_program())).owner();
     }
 
     /// @inheritdoc ILoyaltyStamps
     function stampsOf(address holder) external view returns (uint256 held, uint256 claimed, bool moved) {
-        StampWord word = _wallets[holder];
+        StampWord word = _wallets[holder].word;
         return (word.held(), word.claimed(), word.isMoved());
     }
 
@@ -128,13 +132,13 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     function wordsOf(address[] calldata holders) external view returns (uint256[] memory words) {
         words = new uint256[](holders.length);
         for (uint256 i; i < holders.length; ++i) {
-            words[i] = StampWord.unwrap(_wallets[holders[i]]);
+            words[i] = StampWord.unwrap(_wallets[holders[i]].word);
         }
     }
 
     /// @inheritdoc ILoyaltyStamps
     function holdsAll(address holder, uint256 mask) external view returns (bool) {
-        return _wallets[holder].held() & mask == mask;
+        return _wallets[holder].word.held() & mask == mask;
     }
 
     /// @inheritdoc ILoyaltyStamps
@@ -155,12 +159,13 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     /// @inheritdoc ILoyaltyStamps
     function quotaOf(uint256 kind) external view returns (uint256 limit, uint256 used) {
-        if (kind > Powers.MANAGE) LoyaltyStamps_QuotaKind.selector.revertWith(kind);
+        if (kind > Powers.MANAGE) revert LoyaltyStamps_QuotaKind(kind);
         uint256 counters = _counters;
-        return (
-            DailyQuota.limitOf(counters, _QUOTAS, kind),
-            DailyQuota.usedOf(counters, _QUOTAS, kind, DailyQuota.today())
-        );
+        return
+            (
+                DailyQuota.limitOf(counters, _QUOTAS, kind),
+                DailyQuota.usedOf(counters, _QUOTAS, kind, DailyQuota.today())
+            );
     }
 
     /// @inheritdoc ILoyaltyStamps
@@ -197,8 +202,8 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     /// @inheritdoc IERC721
     function balanceOf(address holder) external view returns (uint256) {
-        if (holder == address(0)) LoyaltyStamps_ZeroAddress.selector.revertWith();
-        return LibBit.popCount(_wallets[holder].held());
+        if (holder == address(0)) revert LoyaltyStamps_ZeroAddress();
+        return LibBit.popCount(_wallets[holder].word.held());
     }
 
     /// @inheritdoc IERC721
@@ -243,6 +248,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         if (bytes(base).length != 0) return string.concat(base, LibString.toString(stampType));
         StampTypeWord info = _types[stampType];
         IProgram program = _program();
+        // slither-disable-next-line unused-return (only the look is asked for)
         (,,, uint24 background, uint24 ink) = program.fixedTerms();
         return _renderer.stamp(
             ILoyaltyRenderer.Stamp({
@@ -264,31 +270,31 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
             || interfaceId == type(IERC5192).interfaceId;
     }
 
-    // ------------------------------------------------------------------------------------- what a soulbound token refuses
+    // ---------------------------------------------------------------------------------- what a soulbound token refuses
 
     /// @inheritdoc IERC721
     function transferFrom(address, address, uint256 tokenId) external pure {
-        LoyaltyStamps_Soulbound.selector.revertWith(tokenId);
+        revert LoyaltyStamps_Soulbound(tokenId);
     }
 
     /// @inheritdoc IERC721
     function safeTransferFrom(address, address, uint256 tokenId) external pure {
-        LoyaltyStamps_Soulbound.selector.revertWith(tokenId);
+        revert LoyaltyStamps_Soulbound(tokenId);
     }
 
     /// @inheritdoc IERC721
     function safeTransferFrom(address, address, uint256 tokenId, bytes calldata) external pure {
-        LoyaltyStamps_Soulbound.selector.revertWith(tokenId);
+        revert LoyaltyStamps_Soulbound(tokenId);
     }
 
     /// @inheritdoc IERC721
     function approve(address, uint256 tokenId) external pure {
-        LoyaltyStamps_Soulbound.selector.revertWith(tokenId);
+        revert LoyaltyStamps_Soulbound(tokenId);
     }
 
     /// @inheritdoc IERC721
     function setApprovalForAll(address, bool) external pure {
-        LoyaltyStamps_Soulbound.selector.revertWith(0);
+        revert LoyaltyStamps_Soulbound(0);
     }
 
     // ---------------------------------------------------------------------------------------------------------- MINTER
@@ -297,25 +303,29 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     function mint(address to, uint8 stampType) external {
         IProgram program = _program();
         Standing memory caller = _standingOf(program, msg.sender);
-        if (caller.roles & Powers.MINTER == 0) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
-        if (caller.isPaused) LoyaltyStamps_Paused.selector.revertWith();
+        if (caller.roles & Powers.MINTER == 0) revert LoyaltyStamps_NotAllowed(msg.sender);
+        if (caller.isPaused) revert LoyaltyStamps_Paused();
         _mintOne(program, Powers.MINT, to, stampType);
     }
 
     /// @inheritdoc ILoyaltyStamps
     function mintBatch(uint256[] calldata items) external {
+        // slither-disable-next-line uninitialized-local (memory starts as zeros, which is what is meant)
         Batch memory batch;
         batch.program = _program();
         Standing memory caller = _standingOf(batch.program, msg.sender);
-        if (caller.roles & Powers.MINTER == 0) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
-        if (caller.isPaused) LoyaltyStamps_Paused.selector.revertWith();
+        if (caller.roles & Powers.MINTER == 0) revert LoyaltyStamps_NotAllowed(msg.sender);
+        if (caller.isPaused) revert LoyaltyStamps_Paused();
         for (uint256 i; i < items.length; ++i) {
             uint256 item = items[i];
             if (item >> 160 != batch.stampType || i == 0) _turnTo(batch, item, items);
-            uint256 standing = batch.standings.length == 0 ? 0 : batch.standings[i];
-            uint256 code = _tryMint(batch.info, address(uint160(item)), item >> 160, standing);
-            if (code == Skip.NONE) ++batch.fresh;
-            else emit Skipped(item, code);
+            uint256 standing = batch.asked ? batch.standings[i] : 0;
+            uint256 code = _tryMint(batch.info, item, standing);
+            unchecked {
+                // No overflow: at most items.length.
+                if (code == Skip.NONE) ++batch.fresh;
+                else emit Skipped(item, code);
+            }
         }
         _settle(batch);
         if (batch.minted != 0) _count(Powers.MINT, batch.minted);
@@ -325,13 +335,12 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     /// @inheritdoc ILoyaltyStamps
     function claim(StampVoucher calldata voucher, address signer, bytes calldata signature) external {
-        bytes32 structHash = keccak256(
-            abi.encode(_STAMP_VOUCHER, voucher.to, voucher.stampType, voucher.epoch, voucher.deadline)
-        );
+        bytes32 structHash =
+            keccak256(abi.encode(_STAMP_VOUCHER, voucher.to, voucher.stampType, voucher.epoch, voucher.deadline));
         IProgram program = _program();
         _checkVoucher(program, voucher.epoch, voucher.deadline, signer, structHash, signature);
         if (_returns[voucher.to] >> voucher.stampType & 1 != 0) {
-            LoyaltyStamps_Refused.selector.revertWith(voucher.to, voucher.stampType, Skip.EVER_CLAIMED);
+            revert LoyaltyStamps_Refused(voucher.to, voucher.stampType, Skip.EVER_CLAIMED);
         }
         _mintOne(program, Powers.CLAIM, voucher.to, voucher.stampType);
     }
@@ -351,7 +360,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         _checkVoucher(program, voucher.epoch, voucher.deadline, signer, structHash, signature);
         bytes32 digest = _hashTypedData(keccak256(abi.encode(_CLAIM, structHash, claimer)));
         if (!Consent.signedBy(voucher.claimKey, digest, keySignature)) {
-            LoyaltyStamps_NoConsent.selector.revertWith(voucher.claimKey);
+            revert LoyaltyStamps_NoConsent(voucher.claimKey);
         }
         _checkConsent(claimer, digest, consent);
         // effect
@@ -363,7 +372,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     function voidBearer(uint256 word, uint256 mask) external {
         Standing memory caller = _standingOf(_program(), msg.sender);
         if (!caller.isOwner && caller.roles & (Powers.MANAGER | Powers.GUARDIAN) == 0) {
-            LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+            revert LoyaltyStamps_NotAllowed(msg.sender);
         }
         _bearers[word] |= mask;
         emit BearerVoided(word, mask);
@@ -376,17 +385,15 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         external
     {
         // check
-        if (orderRef == 0) LoyaltyStamps_ZeroOrderRef.selector.revertWith();
+        if (orderRef == 0) revert LoyaltyStamps_ZeroOrderRef();
         StampTypeWord info = _known(stampType);
         uint256 tokenId = _idOf(holder, stampType);
         bytes32 before = _orders[tokenId];
         if (before == orderRef) return;
         if (before != 0) revert LoyaltyStamps_RedeemedOtherwise(tokenId, before);
         _existing(tokenId);
-        if (!info.has(StampTypeWords.REDEEMABLE)) LoyaltyStamps_NotRedeemable.selector.revertWith(stampType);
-        _checkHolder(
-            holder, deadline, keccak256(abi.encode(_REDEEM, holder, stampType, orderRef, deadline)), signature
-        );
+        if (!info.has(StampTypeWords.REDEEMABLE)) revert LoyaltyStamps_NotRedeemable(stampType);
+        _checkHolder(holder, deadline, keccak256(abi.encode(_REDEEM, holder, stampType, orderRef, deadline)), signature);
         // effect
         _orders[tokenId] = orderRef;
         _burn(holder, stampType);
@@ -406,7 +413,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     function revokeStamp(address holder, uint8 stampType, bool mayReturn, string calldata reason) external {
         // check
         if (_standingOf(_program(), msg.sender).roles & Powers.MANAGER == 0) {
-            LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+            revert LoyaltyStamps_NotAllowed(msg.sender);
         }
         uint256 tokenId = _idOf(holder, stampType);
         _existing(tokenId);
@@ -414,7 +421,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         _count(Powers.MANAGE, 1);
         _burn(holder, stampType);
         if (mayReturn) {
-            _wallets[holder] = _wallets[holder].withoutClaim(stampType);
+            _wallets[holder].word = _wallets[holder].word.withoutClaim(stampType);
             _returns[holder] |= 1 << stampType;
         }
         emit StampRevoked(tokenId, msg.sender, mayReturn, reason);
@@ -425,13 +432,13 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     /// @inheritdoc ILoyaltyStamps
     function moveAll(address from, address to) external returns (uint256 moved, uint256 dropped) {
         // check
-        if (msg.sender != ProgramTerms.membership()) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+        if (msg.sender != ProgramTerms.membership()) revert LoyaltyStamps_NotAllowed(msg.sender);
         // effect
-        StampWord source = _wallets[from];
+        StampWord source = _wallets[from].word;
         StampWord target;
-        (target, moved, dropped) = _wallets[to].takeIn(source);
-        _wallets[from] = source.movedAway();
-        _wallets[to] = target;
+        (target, moved, dropped) = _wallets[to].word.takeIn(source);
+        _wallets[from].word = source.movedAway();
+        _wallets[to].word = target;
         for (uint256 left = moved | dropped; left != 0; left &= left - 1) {
             uint256 stampType = LibBit.ffs(left) + 1;
             emit Transfer(from, address(0), _idOf(from, stampType));
@@ -442,17 +449,19 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         }
     }
 
-    // ------------------------------------------------------------------------------------------------ GUARDIAN, owner
+    // ------------------------------------------------------------------------------------------------- GUARDIAN, owner
 
     /// @inheritdoc ILoyaltyStamps
     function setQuota(uint256 kind, uint24 limit) external {
         // check
         Standing memory caller = _standingOf(_program(), msg.sender);
-        if (!caller.isOwner && caller.roles & Powers.GUARDIAN == 0) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
-        if (kind > Powers.MANAGE) LoyaltyStamps_QuotaKind.selector.revertWith(kind);
+        if (!caller.isOwner && caller.roles & Powers.GUARDIAN == 0) {
+            revert LoyaltyStamps_NotAllowed(msg.sender);
+        }
+        if (kind > Powers.MANAGE) revert LoyaltyStamps_QuotaKind(kind);
         uint256 counters = _counters;
         uint256 current = DailyQuota.limitOf(counters, _QUOTAS, kind);
-        if (limit > current && !caller.isOwner) LoyaltyStamps_QuotaOnlyLower.selector.revertWith(kind, current, limit);
+        if (limit > current && !caller.isOwner) revert LoyaltyStamps_QuotaOnlyLower(kind, current, limit);
         // effect
         _counters = DailyQuota.withLimit(counters, _QUOTAS, kind, limit);
         emit QuotaSet(kind, limit);
@@ -470,9 +479,9 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         _onlyOwner();
         StampTypeWord info = _known(stampType);
         uint256 set = _checkedFlags(opens, closes, flags, minTier);
-        if (cap < info.minted()) LoyaltyStamps_CapBelowMinted.selector.revertWith(stampType, cap, info.minted());
+        if (cap < info.minted()) revert LoyaltyStamps_CapBelowMinted(stampType, cap, info.minted());
         if (info.minted() != 0 && (set != info.flags() || minTier != info.minTier())) {
-            LoyaltyStamps_TermsFixed.selector.revertWith(stampType);
+            revert LoyaltyStamps_TermsFixed(stampType);
         }
         // effect
         _types[stampType] = info.withTerms(cap, opens, closes, set, minTier);
@@ -505,57 +514,60 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         emit MetadataFrozen();
     }
 
-    // ---------------------------------------------------------------------------------------------- internals: the mint
+    // --------------------------------------------------------------------------------------------- internals: the mint
 
     /// @dev Mint and claim of one stamp.
     function _mintOne(IProgram program, uint256 kind, address to, uint256 stampType) private {
         StampTypeWord info = _openType(stampType);
-        uint256 standing;
+        uint256 standing = 0;
         if (_mustAsk(info)) {
             uint256[] memory wallets = new uint256[](1);
             wallets[0] = uint160(to);
             standing = program.standingsOf(wallets)[0];
         }
-        uint256 code = _tryMint(info, to, stampType, standing);
-        if (code != Skip.NONE) LoyaltyStamps_Refused.selector.revertWith(to, stampType, code);
+        uint256 code = _tryMint(info, _idOf(to, stampType), standing);
+        if (code != Skip.NONE) revert LoyaltyStamps_Refused(to, stampType, code);
         _store(stampType, info, 1);
         _count(kind, 1);
     }
 
     /// @dev The one way a stamp comes to life, but for a move.
+    /// @param info Of the token's type.
     /// @param standing What the membership says of the wallet, if it had to be asked; else 0.
     /// @return code NONE if the wallet got it, else why not. What no wallet could get reverts.
-    function _tryMint(StampTypeWord info, address to, uint256 stampType, uint256 standing)
-        private
-        returns (uint256 code)
-    {
-        if (to == address(0)) LoyaltyStamps_ZeroAddress.selector.revertWith();
-        StampWord word = _wallets[to];
-        code = word.refusal(stampType);
+    function _tryMint(StampTypeWord info, uint256 tokenId, uint256 standing) private returns (uint256 code) {
+        address to = address(uint160(tokenId));
+        if (to == address(0)) revert LoyaltyStamps_ZeroAddress();
+        Record storage record = _wallets[to];
+        StampWord word = record.word;
+        code = word.refusal(tokenId >> 160);
         if (code != Skip.NONE) return code;
         if (standing == MemberWords.MOVED_STANDING) return Skip.MOVED;
         if (info.has(StampTypeWords.GATED)) {
             if (standing == 0) return Skip.NOT_ACTIVE;
             if (standing < info.minTier()) return Skip.BELOW_TIER;
         }
-        _wallets[to] = word.withStamp(stampType);
-        uint256 tokenId = _idOf(to, stampType);
+        record.word = word.withStamp(tokenId >> 160);
         emit Transfer(address(0), to, tokenId);
         emit Locked(tokenId);
     }
 
-    /// @dev Ends the run of one type in a batch and begins that of the item's. The first type that must ask does so for the
-    /// whole batch; the question is a static call to our own program.
+    /// @dev Ends the run of one type in a batch and begins that of the item's. The first type that must ask does so for
+    /// the whole batch; the question is a static call to our own program.
     function _turnTo(Batch memory batch, uint256 item, uint256[] calldata items) private {
-        if (item >> 168 != 0) LoyaltyStamps_DirtyBits.selector.revertWith(item);
+        if (item >> 168 != 0) revert LoyaltyStamps_DirtyBits(item);
         _settle(batch);
         batch.stampType = item >> 160;
         batch.info = _openType(batch.stampType);
-        if (batch.standings.length == 0 && _mustAsk(batch.info)) batch.standings = batch.program.standingsOf(items);
+        if (!batch.asked && _mustAsk(batch.info)) {
+            batch.asked = true;
+            // slither-disable-next-line calls-loop (at most once a batch)
+            batch.standings = batch.program.standingsOf(items);
+        }
     }
 
-    /// @dev A gated type asks for the wallets' cards. A later season asks for all, because wallets may have moved away before
-    /// it was opened, of which the first season was told by the move itself.
+    /// @dev A gated type asks for the wallets' cards. A later season asks for all, because wallets may have moved away
+    /// before it was opened, of which the first season was told by the move itself.
     function _mustAsk(StampTypeWord info) private view returns (bool) {
         return info.has(StampTypeWords.GATED) || ProgramTerms.season() != 0;
     }
@@ -569,24 +581,24 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     /// @dev Counts stamps of a type, against its cap.
     function _store(uint256 stampType, StampTypeWord info, uint256 fresh) private {
-        if (info.minted() + fresh > info.cap()) LoyaltyStamps_CapReached.selector.revertWith(stampType, info.cap());
+        if (info.minted() + fresh > info.cap()) revert LoyaltyStamps_CapReached(stampType, info.cap());
         _types[stampType] = info.withMore(fresh);
     }
 
     /// @dev Counts acts against the day's quota.
     function _count(uint256 kind, uint256 acts) private {
         (uint256 spent, bool fits) = DailyQuota.spend(_counters, _QUOTAS, _KINDS, kind, acts, DailyQuota.today());
-        if (!fits) LoyaltyStamps_QuotaExceeded.selector.revertWith(kind, DailyQuota.limitOf(spent, _QUOTAS, kind));
+        if (!fits) revert LoyaltyStamps_QuotaExceeded(kind, DailyQuota.limitOf(spent, _QUOTAS, kind));
         _counters = spent;
     }
 
     /// @dev Takes a stamp that is held; that it was claimed stays.
     function _burn(address holder, uint256 stampType) private {
-        _wallets[holder] = _wallets[holder].withoutStamp(stampType);
+        _wallets[holder].word = _wallets[holder].word.withoutStamp(stampType);
         emit Transfer(holder, address(0), _idOf(holder, stampType));
     }
 
-    // --------------------------------------------------------------------------------------- internals: who and whether
+    // -------------------------------------------------------------------------------------- internals: who and whether
 
     function _program() private view returns (IProgram) {
         return IProgram(ProgramTerms.membership());
@@ -597,11 +609,11 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     }
 
     function _onlyOwner() private view {
-        if (!_standingOf(_program(), msg.sender).isOwner) LoyaltyStamps_NotAllowed.selector.revertWith(msg.sender);
+        if (!_standingOf(_program(), msg.sender).isOwner) revert LoyaltyStamps_NotAllowed(msg.sender);
     }
 
     function _notFrozen() private view {
-        if (_counters & _FROZEN != 0) LoyaltyStamps_MetadataFrozen.selector.revertWith();
+        if (_counters & _FROZEN != 0) revert LoyaltyStamps_MetadataFrozen();
     }
 
     function _idOf(address holder, uint256 stampType) private pure returns (uint256) {
@@ -610,31 +622,32 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     function _known(uint256 stampType) private view returns (StampTypeWord info) {
         info = _types[stampType];
-        if (!info.exists()) LoyaltyStamps_UnknownType.selector.revertWith(stampType);
+        if (!info.exists()) revert LoyaltyStamps_UnknownType(stampType);
     }
 
     function _openType(uint256 stampType) private view returns (StampTypeWord info) {
         info = _known(stampType);
-        if (!info.isOpen()) LoyaltyStamps_NotOpen.selector.revertWith(stampType, info.opens(), info.closes());
+        if (!info.isOpen()) revert LoyaltyStamps_NotOpen(stampType, info.opens(), info.closes());
     }
 
     /// @dev The holder of a living stamp. Only ids of 168 bits with a type in use name one.
     function _existing(uint256 tokenId) private view returns (address holder) {
         holder = address(uint160(tokenId));
         uint256 stampType = tokenId >> 160;
-        if (stampType == 0 || stampType > StampWords.TYPES || !_wallets[holder].holds(stampType)) {
-            LoyaltyStamps_NotFound.selector.revertWith(tokenId);
+        if (stampType == 0 || stampType > StampWords.TYPES || !_wallets[holder].word.holds(stampType)) {
+            revert LoyaltyStamps_NotFound(tokenId);
         }
     }
 
     function _checkConsent(address signer, bytes32 digest, bytes calldata signature) private view {
-        if (!Consent.given(signer, digest, signature)) LoyaltyStamps_NoConsent.selector.revertWith(signer);
+        if (!Consent.given(signer, digest, signature)) revert LoyaltyStamps_NoConsent(signer);
     }
 
     /// @dev A holder who calls needs no deadline; a signature does.
     function _checkHolder(address holder, uint256 deadline, bytes32 structHash, bytes calldata signature) private view {
         if (msg.sender == holder) return;
-        if (block.timestamp > deadline) LoyaltyStamps_Expired.selector.revertWith(deadline);
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
+        if (block.timestamp > deadline) revert LoyaltyStamps_Expired(deadline);
         _checkConsent(holder, _hashTypedData(structHash), signature);
     }
 
@@ -642,7 +655,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     function _spendBearer(uint256 index, address claimer) private {
         uint256 mask = _bearers[index >> 8];
         uint256 bit = 1 << (index & 0xff);
-        if (mask & bit != 0) LoyaltyStamps_VoucherUsed.selector.revertWith(index);
+        if (mask & bit != 0) revert LoyaltyStamps_VoucherUsed(index);
         _bearers[index >> 8] = mask | bit;
         emit BearerClaimed(index, claimer);
     }
@@ -656,11 +669,12 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         bytes32 structHash,
         bytes calldata signature
     ) private view {
-        if (block.timestamp > deadline) LoyaltyStamps_Expired.selector.revertWith(deadline);
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
+        if (block.timestamp > deadline) revert LoyaltyStamps_Expired(deadline);
         Standing memory standing = _standingOf(program, signer);
-        if (standing.isPaused) LoyaltyStamps_Paused.selector.revertWith();
-        if (epoch != standing.epoch) LoyaltyStamps_WrongEpoch.selector.revertWith(epoch, standing.epoch);
-        if (standing.roles & Powers.SIGNER == 0) LoyaltyStamps_NotSigner.selector.revertWith(signer);
+        if (standing.isPaused) revert LoyaltyStamps_Paused();
+        if (epoch != standing.epoch) revert LoyaltyStamps_WrongEpoch(epoch, standing.epoch);
+        if (standing.roles & Powers.SIGNER == 0) revert LoyaltyStamps_NotSigner(signer);
         _checkConsent(signer, _hashTypedData(structHash), signature);
     }
 
@@ -685,7 +699,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
             uint256 first = given.first;
             uint256 count = given.count;
             if (first == 0 || count == 0 || first + count - 1 > StampWords.TYPES) {
-                LoyaltyStamps_BadTypeBlock.selector.revertWith(first, count);
+                revert LoyaltyStamps_BadTypeBlock(first, count);
             }
             StampTypeWord info = StampTypeWords.pack(
                 given.cap,
@@ -697,7 +711,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
                 count
             );
             for (uint256 stampType = first; stampType < first + count; ++stampType) {
-                if (_types[stampType].exists()) LoyaltyStamps_TypeTaken.selector.revertWith(stampType);
+                if (_types[stampType].exists()) revert LoyaltyStamps_TypeTaken(stampType);
                 _types[stampType] = info;
             }
             _names[first] = given.name;
@@ -711,8 +725,10 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         pure
         returns (uint256 set)
     {
-        if (closes != 0 && closes <= opens) LoyaltyStamps_BadWindow.selector.revertWith(opens, closes);
-        if (flags & ~(StampTypeWords.GATED | StampTypeWords.REDEEMABLE) != 0) LoyaltyStamps_BadFlags.selector.revertWith(flags);
+        if (closes != 0 && closes <= opens) revert LoyaltyStamps_BadWindow(opens, closes);
+        if (flags & ~(StampTypeWords.GATED | StampTypeWords.REDEEMABLE) != 0) {
+            revert LoyaltyStamps_BadFlags(flags);
+        }
         return minTier == 0 ? flags : flags | StampTypeWords.GATED;
     }
 
@@ -721,7 +737,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         emit BaseURISet(uri);
     }
 
-    // --------------------------------------------------------------------------------- what the inherited code asks for
+    // -------------------------------------------------------------------------------- what the inherited code asks for
 
     function _domainNameAndVersion() internal pure override returns (string memory, string memory) {
         return ("LoyaltyStamps", "1");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {ILoyaltyMembership} from "../src/interfaces/ILoyaltyMembership.sol";
 import {ProgramTest} from "./support/ProgramTest.sol";
 
 /// @title A program from its opening to a move, in one breath
@@ -35,5 +36,19 @@ contract SmokeTest is ProgramTest {
         vm.assertTrue(bytes(cards.tokenURI(id(phone))).length > 500);
         vm.assertTrue(bytes(stamps.tokenURI(stampId(phone, COFFEE))).length > 500);
         vm.assertEq(stamps.name(), "Bean & Co stamps");
+    }
+
+    /// @dev The membership's code deploys the office with its first nonce.
+    function test_TheOfficeItselfIsNobodysAndCannotBeOpened() external {
+        address office = address(uint160(uint256(keccak256(abi.encodePacked(bytes2(0xd694), cardsCode, bytes1(0x01))))));
+        vm.assertGt(office.code.length, 1000, "there is an office");
+        ILoyaltyMembership.Opening memory opening;
+        opening.owner = stranger;
+        opening.stamps = stranger;
+        opening.tiers = program().tiers;
+        refuse(ILoyaltyMembership.LoyaltyMembership_AlreadyInitialized.selector);
+        ILoyaltyMembership(office).initialize(opening);
+        refuse(ILoyaltyMembership.LoyaltyMembership_NotAllowed.selector, address(this));
+        ILoyaltyMembership(office).pause();
     }
 }

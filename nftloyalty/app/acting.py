@@ -1,6 +1,7 @@
 """One act at a time: a call by one key, tried first, sent exactly once, watched until it is on chain."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -8,14 +9,15 @@ from sqlalchemy import Connection
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, key_name, signer_of
 from nftloyalty.app.opening import Attached
+from nftloyalty.app.pricing import offered
 from nftloyalty.app.sending import work
 from nftloyalty.chain import sender
 from nftloyalty.domain.address import Address
-from nftloyalty.domain.intent import IntentState, Kind
-from nftloyalty.errors import ChainProblem
+from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind
+from nftloyalty.errors import ChainProblem, LoyaltyError, OutOfFunds
 from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.intents import IntentRow, NewIntent
+from nftloyalty.store.intents import Group, IntentRow, NewIntent
 
 TRIAL_GAS = 16_000_000
 UNFINISHED = frozenset({IntentState.RECEIVED, IntentState.BATCHED})
@@ -64,18 +66,21 @@ def perform(
     """Make the call with the key or address `by`, or hand back what must be signed elsewhere.
 
     A call of the same key that was begun and not finished is gone on with, whatever process began it. Raises Reverted
-    with the contract's reason before anything is sent, OutOfFunds, SignerHalted.
+    with the contract's reason and OutOfFunds before anything is sent, SignerHalted, and what the node says. An act that
+    failed before it was signed is taken back: it is not done later behind the operator's back.
     """
     name = key_name(app, by)
     address = address_of(app, by)
     with read(app.engine) as tx:
-        begun = _unfinished(_generations(tx, attached.row, act.key))
+        begun = _unfinished(generations(tx, attached.row, act.key))
     if begun is None:
         refusal = sender.dry_run(app.node, address, act.to, act.data, TRIAL_GAS, act.value_wei)
         if refusal is not None:
             raise refusal
     if name is None:
         return Unsigned(signer=address, to=act.to, data=act.data)
+    if begun is None:
+        _check_funds(app, address, act)
     signer = signer_of(app, name)
     public_id = begun.public_id if begun is not None else _accept(app, attached, act, address, program)
 
@@ -87,14 +92,19 @@ def perform(
         row = current()
         return row.state not in UNFINISHED or _reverted(app, row)
 
-    work(app, attached, signer, finality_blocks=finality_blocks, done=done, tick=tick)
+    try:
+        group = Group(program, act.kind, 0)
+        work(app, attached, signer, finality_blocks=finality_blocks, done=done, group=group, tick=tick)
+    except LoyaltyError:
+        _take_back(app, public_id)
+        raise
     row = current()
     if row.tx_hash is None or row.block_number is None or row.state in (IntentState.REJECTED, IntentState.CANCELLED):
         raise ChainProblem(f"could not {act.what}: {row.error or 'the transaction was reverted'}")
     return Done(tx_hash=row.tx_hash, block=row.block_number, final=row.state == IntentState.FINAL)
 
 
-def _generations(tx: Connection, chain: int, key: str) -> list[IntentRow]:
+def generations(tx: Connection, chain: int, key: str) -> list[IntentRow]:
     """All intents of an act's key so far, in order."""
     rows: list[IntentRow] = []
     while True:
@@ -103,6 +113,23 @@ def _generations(tx: Connection, chain: int, key: str) -> list[IntentRow]:
         rows += [found[each] for each in keys if each in found]
         if len(found) < len(keys):
             return rows
+
+
+def _check_funds(app: App, address: Address, act: Act) -> None:
+    has = app.node.balance(address)
+    if has >= act.value_wei + offered(app, TRIAL_GAS):
+        return
+    needs = act.value_wei + offered(app, sender.estimate(app.node, address, act.to, act.data, act.value_wei))
+    if has < needs:
+        raise OutOfFunds(address, has, needs)
+
+
+def _take_back(app: App, public_id: str) -> None:
+    """Cancel what nothing was signed for. What another process took up in this moment stays as it is."""
+    with suppress(IllegalTransition), begin(app.engine) as tx:
+        row = intents.get(tx, public_id)
+        if row.state is IntentState.RECEIVED:
+            intents.cancel(tx, [row.id], app.now())
 
 
 def _unfinished(rows: list[IntentRow]) -> IntentRow | None:
@@ -119,7 +146,7 @@ def _reverted(app: App, row: IntentRow) -> bool:
 
 def _accept(app: App, attached: Attached, act: Act, address: Address, program: int | None) -> str:
     with begin(app.engine) as tx:
-        rows = _generations(tx, attached.row, act.key)
+        rows = generations(tx, attached.row, act.key)
         begun = _unfinished(rows)
         if begun is not None:
             return begun.public_id

@@ -1,5 +1,7 @@
 """Vouchers: made by the brand's signer, sent in by the member, relayed by us."""
 
+import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +21,8 @@ from nftloyalty.store.intents import IntentRow, NewIntent
 from nftloyalty.store.tables import VoucherKind
 
 CLAIM_GAS_LIMIT = 400_000
+
+_ID = re.compile(r"[a-z0-9_]{1,64}")
 
 
 # ------------------------------------------------------------------------------------------------------------- making
@@ -90,7 +94,7 @@ def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
     if signed.contract != contract:
         problems.append(Problem("contract", f"this program's {'cards' if is_card else 'stamps'} are at {contract}"))
     digest = _digest(signed)
-    if signatures.recover(digest, signed.signature) != signed.signer:
+    if not _is_signed(signed, digest):
         problems.append(Problem("signature", "is not the signer's over this voucher"))
     if problems:
         raise BadInput("voucher", problems)
@@ -127,17 +131,31 @@ def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
 
 
 def claim_status(app: App, public_id: str) -> IntentRow:
-    """Raises Unknown."""
-    with read(app.engine) as tx:
-        row = intents.get(tx, public_id)
-    if row.kind not in (Kind.CLAIM_CARD, Kind.CLAIM_STAMP):
-        raise Unknown(f"there is no claim {public_id!r}")
-    return row
+    """Raises Unknown, also for the ids of other things than claims."""
+    # What is not of an id's letters may be what a database refuses to look for.
+    if _ID.fullmatch(public_id):
+        with suppress(Unknown), read(app.engine) as tx:
+            row = intents.get(tx, public_id)
+            if row.kind in (Kind.CLAIM_CARD, Kind.CLAIM_STAMP):
+                return row
+    raise Unknown("there is no claim of this id")
 
 
 def relay_key(opened: Opened) -> str:
-    """The key that pays for claims: the program's first minter."""
-    return opened.program.powers.minters[0]
+    """The key that pays for claims: the program's first minter. Raises ProgramProblem if it has none."""
+    minters = opened.program.powers.minters
+    if not minters:
+        raise ProgramProblem(
+            "program.toml names no minters, so nobody pays for claims", mend="add a key to [powers] minters"
+        )
+    return minters[0]
+
+
+def _is_signed(signed: SignedVoucher, digest: bytes) -> bool:
+    try:
+        return signatures.recover(digest, signed.signature) == signed.signer
+    except ValueError:  # no signature of a plain key, or none at all
+        return False
 
 
 def _digest(signed: SignedVoucher) -> bytes:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from nftloyalty.chain.client import Node
 from nftloyalty.config import Settings
-from nftloyalty.errors import KeyProblem
+from nftloyalty.errors import BadInput, KeyProblem, Problem
 from nftloyalty.store.engine import open_engine, prepare
 from nftloyalty.vault.keystore import Keystore
 
@@ -65,6 +65,17 @@ def password_from(settings: Settings) -> Callable[[str], str]:
     return ask
 
 
+def make_home(settings: Settings) -> None:
+    """Make the folder of keys and embedded database, for this user only. Raises BadInput where that can't be done."""
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as failure:
+        raise BadInput(
+            "NFTLOYALTY_HOME",
+            [Problem(str(settings.home), f"can't be made: {failure.strerror}", "name another folder with --home")],
+        ) from None
+
+
 def build_app(
     settings: Settings,
     *,
@@ -74,9 +85,10 @@ def build_app(
 ) -> App:
     """Open the database (a new or embedded one is brought to the current schema) and point at node and keys.
 
-    Nothing is asked of the node here. Raises ProgramProblem if the database's schema is not this version's.
+    Nothing is asked of the node here. Raises DatabaseProblem if the database can't be used, and ProgramProblem if its
+    schema is not this version's.
     """
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home(settings)
     engine = open_engine(settings.database_url)
     prepare(engine)
     return App(

@@ -12,11 +12,11 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from nftloyalty.app.acting import Act, Done, perform
+from nftloyalty.app.acting import Act, Done, generations, perform
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import key_name, resolve_powers
 from nftloyalty.app.opening import Attached, attach
-from nftloyalty.app.pricing import price
+from nftloyalty.app.pricing import offered, price
 from nftloyalty.chain.client import HintKind
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.chain.deployment import (
@@ -32,9 +32,8 @@ from nftloyalty.domain.cost import Cost
 from nftloyalty.domain.intent import Kind
 from nftloyalty.domain.program import Program
 from nftloyalty.errors import ChainProblem, KeyProblem, OutOfFunds, ProgramProblem
-from nftloyalty.store import programs
+from nftloyalty.store import chains, programs
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.intents import by_keys
 from nftloyalty.store.programs import ProgramRow
 from nftloyalty.store.tables import ProgramState
 
@@ -46,7 +45,10 @@ SHARED_CONTRACTS = ("LoyaltyRenderer", "LoyaltyMembership", "LoyaltyStamps", "Lo
 
 @dataclass(frozen=True)
 class Prepared:
-    """What opening the program here takes. `differences` are told for a program that is open already."""
+    """What opening the program here takes. `differences` are told for a program that is open already.
+
+    `new_chain` = programs were opened on a predecessor of this chain, which is gone: nothing of them counts here.
+    """
 
     program: Program
     attached: Attached
@@ -54,6 +56,7 @@ class Prepared:
     plan: DeploymentPlan
     cost: Cost
     differences: tuple[str, ...]
+    new_chain: bool
 
     @property
     def already_open(self) -> bool:
@@ -88,7 +91,18 @@ def prepare(app: App, program: Program, *, plain: bool = False) -> Prepared:
         differing = differences(program, powers, read_state(app.node, found.opened, powers, attached.head.hash))
     else:
         gas = sum(step.gas for step in found.missing if step.raw is None) + found.open_gas
-    return Prepared(program, attached, powers, found, price(app, attached, gas), tuple(differing))
+    with read(app.engine) as tx:
+        recorded = programs.find(tx, attached.row, program.id)
+        elsewhere = chains.other_chains(tx, attached.chain_id, attached.genesis_hash)
+    return Prepared(
+        program,
+        attached,
+        powers,
+        found,
+        price(app, attached, gas),
+        tuple(differing),
+        new_chain=recorded is None and elsewhere > 0,
+    )
 
 
 def deploy(app: App, program: Program, tick: Callable[[str], None] = lambda what: None) -> Deployed:
@@ -97,6 +111,8 @@ def deploy(app: App, program: Program, tick: Callable[[str], None] = lambda what
     Raises OutOfFunds, KeyProblem and ChainProblem before anything is sent where that can be known.
     """
     prepared = prepare(app, program)
+    if prepared.new_chain:
+        tick("this is a new chain: what was opened on its predecessor is gone")
     if prepared.plan.opened is not None:
         row = _mark_open(app, _record(app, prepared), None)
         return Deployed(row.membership, row.stamps, True, (), 0, 0, prepared.differences)
@@ -134,7 +150,11 @@ def _check_opener(app: App, prepared: Prepared) -> None:
     if key_name(app, opener) is None:
         raise KeyProblem(f"the key of the opener {opener} is not here", mend="import it with `nftloyalty keys import`")
     has = app.node.balance(opener)
-    needs = prepared.cost.wei + sum(step.value_wei for step in prepared.plan.missing)
+    # The last transaction needs more behind it than it costs; with less it would fail when all others are paid.
+    plan_of = prepared.plan
+    steps = [step.gas for step in plan_of.missing if step.raw is None] + [plan_of.open_gas]
+    room = max(0, max(offered(app, gas) - gas * prepared.cost.fee_per_gas_wei for gas in steps))
+    needs = prepared.cost.wei + sum(step.value_wei for step in plan_of.missing) + room
     if has < needs:
         raise OutOfFunds(opener, has, needs)
 
@@ -198,10 +218,12 @@ def _step_key(opener: Address, way: str, name: str) -> str:
 
 def _created_plainly(app: App, attached: Attached, opener: Address) -> dict[str, Address]:
     """Shared contracts that former runs made by plain transactions: where they are, by name."""
-    keys = {f"{_step_key(opener, PLAIN, name)}|0": name for name in SHARED_CONTRACTS}
+    hashes: dict[str, str] = {}
     with read(app.engine) as tx:
-        rows = by_keys(tx, attached.row, keys)
-    hashes = {keys[key]: row.tx_hash for key, row in rows.items() if row.tx_hash is not None}
+        for name in SHARED_CONTRACTS:
+            for row in generations(tx, attached.row, _step_key(opener, PLAIN, name)):
+                if row.tx_hash is not None:
+                    hashes[name] = row.tx_hash
     receipts = dict(zip(hashes, app.node.receipts(list(hashes.values())), strict=True))
     return {
         name: receipt.contract_address

@@ -6,7 +6,7 @@ transaction to sign there is handed back instead.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from eth_utils.crypto import keccak
@@ -15,6 +15,7 @@ from nftloyalty.app.acting import Act, Done, Unsigned, perform
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, key_name
 from nftloyalty.app.opening import Opened
+from nftloyalty.app.verifying import at
 from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.words import CardWord, Flag, Role, SkipCode, renewal_item, tier_item
@@ -44,13 +45,14 @@ class QuotaOf(StrEnum):
 
 @dataclass(frozen=True)
 class RoleHolder:
-    """One address of program.toml, the key name it has here (None = elsewhere) and what the chain lets it do."""
+    """One address, the key name it has here (None = elsewhere), what it may do on chain and in program.toml."""
 
     address: Address
     name: str | None
     roles: Role
     is_owner: bool
     wanted: Role
+    wanted_owner: bool
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class QuotaState:
 
 
 def role_holders(app: App, opened: Opened) -> list[RoleHolder]:
-    """Everyone program.toml names, with the powers they have on chain."""
+    """The owner on chain and everyone program.toml names, with the powers they have on chain."""
     powers = opened.program.powers
     wanted: dict[Address, Role] = {}
     for role, names in (
@@ -77,11 +79,14 @@ def role_holders(app: App, opened: Opened) -> list[RoleHolder]:
         for name in names:
             address = address_of(app, name)
             wanted[address] = wanted.get(address, Role(0)) | role
-    wanted.setdefault(address_of(app, powers.owner), Role(0))
+    owner = address_of(app, powers.owner)
+    for address in (owner, opened.membership.owner()):
+        wanted.setdefault(address, Role(0))
     holders = []
     for address, roles in wanted.items():
         found = opened.membership.powers_of(address)
-        holders.append(RoleHolder(address, key_name(app, address), Role(found.roles), found.is_owner, wanted=roles))
+        here = key_name(app, address)
+        holders.append(RoleHolder(address, here, Role(found.roles), found.is_owner, roles, address == owner))
     return holders
 
 
@@ -120,7 +125,7 @@ def set_quota(app: App, opened: Opened, which: Which, kind: QuotaOf, limit: int,
 def grant(app: App, opened: Opened, role: Role, to: str, tick: Tick) -> Done | Unsigned:
     address = address_of(app, to)
     if opened.membership.powers_of(address).roles & role:
-        raise ProgramProblem(f"{address} is {role.name} already; nothing was sent")
+        raise ProgramProblem(f"{address} is {_said(role)} already; nothing was sent")
     what = f"make {address} a {_said(role)}"
     return _membership_act(app, opened, what, Membership.encode_grant_roles(address, role), _owner(opened), tick)
 
@@ -239,7 +244,7 @@ def renew(
     )
     if isinstance(done, Done) and card_of(opened, holder).expires_at != new:
         raise ChainProblem(f"the card of {holder} {SkipCode.CONFLICT.sentence}", mend="look at it and run this again")
-    return datetime.fromtimestamp(new, UTC), done
+    return at(new), done
 
 
 def set_tier(app: App, opened: Opened, holder: Address, tier: int, tick: Tick) -> Done | Unsigned:
@@ -321,4 +326,4 @@ def _said(role: Role) -> str:
 
 
 def _said_time(timestamp: int) -> str:
-    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{at(timestamp):%Y-%m-%d %H:%M} UTC"

@@ -5,14 +5,15 @@ from nftloyalty.chain.deployment import ResolvedPowers
 from nftloyalty.chain.signer import LocalSigner
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.domain.program import Program
-from nftloyalty.errors import KeyProblem
+from nftloyalty.errors import BadInput, KeyProblem, Problem
 
 
 def address_of(app: App, name_or_address: str) -> Address:
-    """Resolve a key name or an address. Needs no password. Raises KeyProblem for an unknown key name."""
-    if name_or_address.startswith("0x"):
-        return parse_address(name_or_address)
-    return app.keystore.address(name_or_address)
+    """Resolve a key name or an address. Needs no password.
+
+    Raises KeyProblem for an unknown key name, BadInput for what begins like an address and is none.
+    """
+    return _given_address(name_or_address) or app.keystore.address(name_or_address)
 
 
 def signer_of(app: App, name_or_address: str) -> LocalSigner:
@@ -27,14 +28,24 @@ def signer_of(app: App, name_or_address: str) -> LocalSigner:
 
 def key_name(app: App, name_or_address: str) -> str | None:
     """The name of the key here, or None if it is an address whose key is elsewhere (a Safe, another machine)."""
-    if not name_or_address.startswith("0x"):
+    wanted = _given_address(name_or_address)
+    if wanted is None:
         app.keystore.address(name_or_address)
         return name_or_address
-    wanted = parse_address(name_or_address)
     for name in app.keystore.names():
         if app.keystore.address(name) == wanted:
             return name
     return None
+
+
+def _given_address(text: str) -> Address | None:
+    """None for the name of a key, which never begins with 0x."""
+    if not text.lower().startswith("0x"):
+        return None
+    try:
+        return parse_address(text)
+    except ValueError as wrong:
+        raise BadInput("the address", [Problem(text, str(wrong))]) from None
 
 
 def resolve_powers(app: App, program: Program) -> ResolvedPowers:

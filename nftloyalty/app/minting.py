@@ -8,23 +8,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, signer_of
 from nftloyalty.app.opening import Opened
 from nftloyalty.app.pricing import price
-from nftloyalty.app.sending import Blocked, work
+from nftloyalty.app.sending import GUESS, Blocked, quota_left, work
 from nftloyalty.chain import sender
-from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
+from nftloyalty.chain.contracts import Membership, Stamps
 from nftloyalty.domain import words
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.batch import BatchPlan, GasModel, plan
 from nftloyalty.domain.cost import Cost
 from nftloyalty.domain.intent import IntentState, Kind, request_key
 from nftloyalty.domain.program import StampType
-from nftloyalty.domain.quota import fit, next_day
+from nftloyalty.domain.quota import next_day
 from nftloyalty.domain.roster import (
     CardRow,
     Outcome,
@@ -40,7 +40,7 @@ from nftloyalty.domain.words import Role
 from nftloyalty.errors import BadInput, OutOfFunds, Problem, ProgramProblem, QuotaSpent
 from nftloyalty.store import intents, signers
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.intents import IntentRow, NewIntent
+from nftloyalty.store.intents import Group, IntentRow, NewIntent
 
 READ_CHUNK = 500
 QUOTA_POLL_SECONDS = 30.0
@@ -108,10 +108,13 @@ class MintReport:
 def plan_cards(app: App, opened: Opened, lines: Iterable[str], source: str) -> MintPlan:
     """Read and judge a members' file. Raises BadInput naming every bad row; nothing is changed or sent."""
     rows, problems = read_cards(lines, opened.program, app.now(), source)
+    # The block first, then our books: another run of this file may be minting meanwhile, and a card that is there in
+    # this block has had its intent for longer. The other way round it would look like somebody else's.
+    block = app.node.head().hash
     keys = {row.line: _key(opened, Kind.MINT_CARD, 0, row.address) for row in rows}
     known = _known(app, opened, keys.values())
     fresh = [row for row in rows if _needs_chain(known.get(keys[row.line]))]
-    found = dict(zip((row.line for row in fresh), _cards(app, opened, fresh), strict=True))
+    found = dict(zip((row.line for row in fresh), _cards(opened, fresh, block), strict=True))
     wanted: list[Wanted] = []
     for row in rows:
         verdict = judge_card(row, found.get(row.line, _NO_CARD), _state(known.get(keys[row.line])))
@@ -129,10 +132,12 @@ def plan_stamps(app: App, opened: Opened, lines: Iterable[str], source: str, sta
     if closed is not None:
         raise BadInput(source, [closed])
     rows, problems = read_stamps(lines, source)
+    # The block before our books, as in plan_cards.
+    block = app.node.head().hash
     keys = {row.line: _key(opened, Kind.MINT_STAMP, number, row.address) for row in rows}
     known = _known(app, opened, keys.values())
     fresh = [row for row in rows if _needs_chain(known.get(keys[row.line]))]
-    found = dict(zip((row.line for row in fresh), _stamps(app, opened, stamp, fresh), strict=True))
+    found = dict(zip((row.line for row in fresh), _stamps(opened, stamp, fresh, block), strict=True))
     wanted: list[Wanted] = []
     for row in rows:
         word, standing = found.get(row.line, (_NO_STAMPS, 0))
@@ -164,9 +169,8 @@ def _needs_chain(row: IntentRow | None) -> bool:
     return row is None or row.state in STOPPED
 
 
-def _cards(app: App, opened: Opened, rows: Sequence[CardRow]) -> list[words.CardWord]:
+def _cards(opened: Opened, rows: Sequence[CardRow], block: str) -> list[words.CardWord]:
     """The wallets' words, all as of one block."""
-    block = app.node.head().hash
     found: list[words.CardWord] = []
     for start in range(0, len(rows), READ_CHUNK):
         chunk = [row.address for row in rows[start : start + READ_CHUNK]]
@@ -174,8 +178,9 @@ def _cards(app: App, opened: Opened, rows: Sequence[CardRow]) -> list[words.Card
     return found
 
 
-def _stamps(app: App, opened: Opened, stamp: StampType, rows: Sequence[StampRow]) -> list[tuple[words.StampsWord, int]]:
-    block = app.node.head().hash
+def _stamps(
+    opened: Opened, stamp: StampType, rows: Sequence[StampRow], block: str
+) -> list[tuple[words.StampsWord, int]]:
     gated = stamp.members_only or stamp.min_tier > 0
     found: list[tuple[words.StampsWord, int]] = []
     for start in range(0, len(rows), READ_CHUNK):
@@ -211,7 +216,7 @@ def _finish(
     if open_rows:
         _check_room(opened, source, kind, stamp_type, len(open_rows))
     under_way = _under_way(app, opened, kind)
-    left = _quota_left(app, opened, kind) - under_way
+    left = quota_left(app, opened.row, kind) - under_way
     if not open_rows:
         return MintPlan(source, kind, stamp_type, tuple(wanted), minter, left, None, None)
     model = _measure(app, opened, kind, minter, open_rows)
@@ -270,25 +275,24 @@ def _under_way(app: App, opened: Opened, kind: Kind) -> int:
     return sum(counts.get(state, 0) for state in ON_THEIR_WAY)
 
 
-def _quota_left(app: App, opened: Opened, kind: Kind) -> int:
-    contract: Membership | Stamps = opened.membership if kind is Kind.MINT_CARD else opened.stamps
-    head = app.node.head()
-    quota = contract.quota_of(QuotaKind.MINT, block=head.hash)
-    read_at = datetime.fromtimestamp(head.timestamp, UTC)
-    return fit(quota.limit, quota.limit, quota.used, max(app.now(), read_at), read_at)
-
-
 def _measure(app: App, opened: Opened, kind: Kind, minter: Address, rows: Sequence[Wanted]) -> GasModel:
-    """Gas by number of rows, measured on this chain with the file's own first rows."""
+    """Gas by number of rows, measured on this chain with as many of the file's own first rows as today's quota takes.
+
+    Where it takes none, the answer is a generous guess.
+    """
     contract: Membership | Stamps = opened.membership if kind is Kind.MINT_CARD else opened.stamps
 
     def gas_of(count: int) -> int:
         data = contract.encode_mint_batch([row.item for row in rows[:count]])
         return sender.estimate(app.node, minter, contract.address, data, 0)
 
-    few = min(SAMPLE_FOR_GAS, len(rows))
+    few = min(SAMPLE_FOR_GAS, len(rows), quota_left(app, opened.row, kind))
+    if few == 0:
+        return GUESS
     if few == 1:
-        return GasModel(base=gas_of(1), per_item=0)
+        # One measurement can't be told apart into base and share: with more rows to come, each is taken to cost it all.
+        alone = gas_of(1)
+        return GasModel(base=0, per_item=alone) if len(rows) > 1 else GasModel(base=alone, per_item=0)
     return GasModel.through((1, gas_of(1)), (few, gas_of(few)))
 
 
@@ -308,9 +312,11 @@ def mint(
 
     Raises QuotaSpent before anything is accepted if today's quota is too small and `spread` is not given; with `spread`
     it waits for the next UTC day and goes on. `progress` is told how many rows of this kind are not on chain yet.
-    Interrupting is safe at any moment.
+    Interrupting is safe at any moment. The key is not asked for if every row is final already.
     """
     todo = mint_plan.open_rows
+    if not todo and not mint_plan.count(Outcome.CONTINUING):
+        return report(app, opened, mint_plan)
     if len(todo) > mint_plan.quota_left and not spread:
         raise QuotaSpent(
             f"{len(todo):,} rows to mint, but today's quota has {mint_plan.quota_left:,} left; nothing was sent",
@@ -325,6 +331,13 @@ def mint(
             counts = intents.counts_by_state(tx, opened.row.id, mint_plan.kind, mint_plan.stamp_type)
         return sum(counts.get(state, 0) for state in ON_THEIR_WAY)
 
+    looked = False
+
+    def tick() -> None:
+        nonlocal looked
+        looked = True
+        progress(waiting())
+
     def on_blocked(blocked: Blocked) -> None:
         if not (spread and blocked.quota):
             raise blocked.reason
@@ -335,8 +348,10 @@ def mint(
         opened.attached,
         signer,
         finality_blocks=opened.program.chain.finality_blocks,
-        done=lambda: waiting() == 0,
-        tick=lambda: progress(waiting()),
+        # One look at least: rows that a former run brought on chain may be final by now.
+        done=lambda: looked and waiting() == 0,
+        group=Group(opened.row.id, mint_plan.kind, mint_plan.stamp_type),
+        tick=tick,
         on_blocked=on_blocked,
     )
     return report(app, opened, mint_plan)
@@ -377,11 +392,12 @@ def _accept(app: App, opened: Opened, mint_plan: MintPlan) -> None:
 def report(app: App, opened: Opened, mint_plan: MintPlan) -> MintReport:
     """How the file's rows stand now, from the database."""
     rows = _known(app, opened, [row.key for row in mint_plan.rows])
-    counts = Counter(row.state for row in rows.values())
+    # A skip that is not final yet is no card on chain either.
+    counts = Counter(row.state for row in rows.values() if row.code is None)
     rejected = []
     for wanted in mint_plan.rows:
         row = rows.get(wanted.key)
-        if row is not None and row.state in STOPPED:
+        if row is not None and (row.state in STOPPED or row.code is not None):
             reason = row.error or (words.SkipCode(row.code).sentence if row.code is not None else row.state.value)
             rejected.append((wanted.line, wanted.recipient, reason))
     return MintReport(

@@ -12,6 +12,7 @@ from nftloyalty.errors import LoyaltyError
 log = logging.getLogger(__name__)
 
 PAUSE_AFTER_TROUBLE_SECONDS = 3.0
+STOP_SECONDS = 10.0
 
 
 class Relay:
@@ -34,9 +35,15 @@ class Relay:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the step under way and give the lease back."""
+        """Finish the step under way and give the lease back. Does no harm to one that was never started.
+
+        A step that waits for a node that hangs is not waited for: it ends with the process, and the lease by itself.
+        """
         self._stopped.set()
-        self._thread.join()
+        if self.running:
+            self._thread.join(STOP_SECONDS)
+        if self.running:
+            log.warning("the relay is waiting for the node and is left behind")
 
     def _run(self) -> None:
         while not self._stopped.is_set():

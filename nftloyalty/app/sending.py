@@ -11,13 +11,14 @@ node, never both at once; a process that dies between two steps leaves a databas
 The node's answer to a broadcast decides nothing: only a receipt with our own event does.
 """
 
+import contextlib
 import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -29,10 +30,13 @@ from nftloyalty.app.context import App
 from nftloyalty.app.opening import Attached
 from nftloyalty.chain import logs, sender
 from nftloyalty.chain.client import HintKind, Receipt
+from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
+from nftloyalty.chain.sender import Fees
 from nftloyalty.chain.signer import Signer, TxFields
 from nftloyalty.domain.batch import TRANSACTION_GAS_CAP, GasModel, batch_size
-from nftloyalty.domain.intent import SlotState
-from nftloyalty.errors import LoyaltyError, OutOfFunds, Reverted, SignerBusy, SignerHalted
+from nftloyalty.domain.intent import IntentState, Kind, SlotState
+from nftloyalty.domain.quota import fit
+from nftloyalty.errors import LoyaltyError, NodeRefused, OutOfFunds, QuotaSpent, Reverted, SignerBusy, SignerHalted
 from nftloyalty.store import intents, programs, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, Landed
@@ -42,7 +46,8 @@ from nftloyalty.store.slots import AttemptRow, SlotRow, WatchedSlot
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60
-RESEND_SECONDS = 15
+RESEND_AFTER = timedelta(seconds=15)
+FEES_LAST = timedelta(seconds=1)
 GATHER_AT_MOST = 500
 GAS_MARGIN_PERCENT = 20
 MODEL_SAMPLE = 9
@@ -101,6 +106,10 @@ class Sender:
         self._epoch = 0
         self._renew_at = app.now()
         self._models: dict[Group, GasModel] = {}
+        # What a former process marked as sent may never have left.
+        self._unsure = True
+        self._head = ""
+        self._market: tuple[datetime, Fees] | None = None
 
     def __enter__(self) -> "Sender":
         with begin(self.app.engine) as tx:
@@ -161,6 +170,13 @@ class Sender:
             moved = True
         return moved
 
+    def blocked_now(self, group: Group | None) -> Blocked | None:
+        """What stops this group, or any if None, after the step just made; None while transactions are under way."""
+        blocked = self.blocked.get(group) if group is not None else next(iter(self.blocked.values()), None)
+        if blocked is not None and not isinstance(blocked.reason, OutOfFunds) and self._not_included():
+            return None
+        return blocked
+
     def _keep_lease(self) -> None:
         now = self.app.now()
         if now >= self._renew_at:
@@ -191,41 +207,67 @@ class Sender:
             watched = slots.watched(tx, self._row)
         if not watched:
             return False
-        sight = sender.look(self.app.node, [each for slot in watched for each in slot.hashes], self.signer.address)
-        finalized = self.app.node.finalized(self.finality_blocks)
+        included = [slot for slot in watched if slot.state is SlotState.INCLUDED]
+        missing = [slot for slot in watched if slot.state is not SlotState.INCLUDED]
+        # A receipt of hundreds of mints is a megabyte: it is fetched once. From then on the block's hash tells all, and
+        # as long as the head is the same, nothing can have happened to a block below it.
+        sight = sender.look(self.app.node, [each for slot in missing for each in slot.hashes], self.signer.address)
+        at_once, self._unsure = self._unsure, False
         moved = False
-        for slot in watched:
+        finalized = None
+        if sight.head.hash != self._head or any(sight.receipts.values()):
+            finalized = self.app.node.finalized(self.finality_blocks)
+        if finalized is not None and included:
+            moved |= self._on_included(included, finalized)
+        old: list[tuple[WatchedSlot, Receipt]] = []
+        for slot in missing:
             receipt = next((found for each in slot.hashes if (found := sight.receipts.get(each)) is not None), None)
-            if receipt is not None:
-                moved |= self._on_receipt(slot, receipt, finalized)
-            else:
-                moved |= self._on_nothing(slot, sight.latest_nonce)
-        return moved
-
-    def _on_receipt(self, slot: WatchedSlot, receipt: Receipt, finalized: int) -> bool:
-        moved = False
-        if slot.state is SlotState.INCLUDED and slot.block_hash != receipt.block_hash:
-            self._undo(slot)
-            moved = True
-        if moved or slot.state is not SlotState.INCLUDED:
+            if receipt is None:
+                moved |= self._on_nothing(slot, sight.latest_nonce, at_once)
+                continue
             self._settle(slot, receipt)
             moved = True
-        if receipt.block_number <= finalized and self.app.node.block(receipt.block_number).hash == receipt.block_hash:
-            self._finalise(slot, receipt)
-            moved = True
+            if finalized is not None and receipt.block_number <= finalized:
+                old.append((slot, receipt))
+        there = self._hashes_at({receipt.block_number for _, receipt in old})
+        for slot, receipt in old:
+            if there[receipt.block_number] == receipt.block_hash:
+                self._finalise(slot, receipt.tx_hash, receipt.block_hash, receipt.succeeded)
+        self._head = sight.head.hash
         return moved
 
-    def _on_nothing(self, slot: WatchedSlot, latest_nonce: int) -> bool:
-        if slot.state is SlotState.INCLUDED:
-            self._undo(slot)
-            return True
+    def _on_included(self, included: Sequence[WatchedSlot], finalized: int) -> bool:
+        """Finalise what can no longer be undone; put under way again what its block was undone of."""
+        there = self._hashes_at({slot.block_number for slot in included if slot.block_number is not None})
+        moved = False
+        for slot in included:
+            block_hash = there[slot.block_number] if slot.block_number is not None else None
+            if block_hash is None or block_hash != slot.block_hash:
+                self._undo(slot)
+                moved = True
+            elif slot.block_number is not None and slot.block_number <= finalized:
+                self._finalise(slot, str(slot.tx_hash), block_hash, bool(slot.succeeded))
+                moved = True
+        return moved
+
+    def _hashes_at(self, numbers: Collection[int]) -> dict[int, str | None]:
+        """The hashes of the chain's blocks as it is now; None where it is too short."""
+        answers = self.app.node.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
+        return {
+            number: None if answer is None else self.app.node.read_block(answer, number).hash
+            for number, answer in zip(numbers, answers, strict=True)
+        }
+
+    def _on_nothing(self, slot: WatchedSlot, latest_nonce: int, at_once: bool) -> bool:
+        """No block has it: send the same bytes again, `at_once` or when the last time was long ago."""
         if latest_nonce > slot.nonce:
             # Receipts and nonce are two questions: a block may have come in between, so ask for the receipts once more.
             again = sender.look(self.app.node, slot.hashes, self.signer.address)
             if again.latest_nonce > slot.nonce and not any(again.receipts.values()):
                 self._halt(f"foreign nonce {slot.nonce}: the chain has a transaction there that is not ours")
             return True
-        if slot.last_sent_at is not None and self.app.now() - slot.last_sent_at < timedelta(seconds=RESEND_SECONDS):
+        just_sent = slot.last_sent_at is not None and self.app.now() - slot.last_sent_at < RESEND_AFTER
+        if just_sent and not at_once:
             return False
         with read(self.app.engine) as tx:
             (open_slot,) = (each for each in slots.open_slots(tx, self._row) if each.slot.id == slot.id)
@@ -240,6 +282,8 @@ class Sender:
             signers.hold(tx, self._row, self._epoch)
             slots.back_to_broadcasting(tx, slot.id, str(slot.block_hash), now)
             intents.mark_reorged(tx, slot.id, now)
+        # Nodes do not take the transactions of an undone block back into their pool for sure.
+        self._unsure = True
 
     def _settle(self, slot: WatchedSlot, receipt: Receipt) -> None:
         """Write down what the receipt says of each intent of the slot, by our own events."""
@@ -258,17 +302,17 @@ class Sender:
             if receipt.succeeded:
                 intents.mark_included(tx, slot.id, landed, now)
 
-    def _finalise(self, slot: WatchedSlot, receipt: Receipt) -> None:
+    def _finalise(self, slot: WatchedSlot, tx_hash: str, block_hash: str, succeeded: bool) -> None:
         now = self.app.now()
         with begin(self.app.engine) as tx:
             signers.hold(tx, self._row, self._epoch)
-            if not receipt.succeeded:
-                slots.set_final_reverted(tx, slot.id, receipt.block_hash, now)
+            if not succeeded:
+                slots.set_final_reverted(tx, slot.id, block_hash, now)
                 intents.return_to_received(tx, slot.id, now)
                 return
-            slots.set_final(tx, slot.id, receipt.block_hash, now)
+            slots.set_final(tx, slot.id, block_hash, now)
             if intents.mark_final(tx, slot.id, now).unproven:
-                error = f"transaction {receipt.tx_hash} succeeded, but neither minted nor skipped this"
+                error = f"transaction {tx_hash} succeeded, but neither minted nor skipped this"
                 count = intents.reject_unproven(tx, slot.id, error, now)
                 log.error("%s (%d intents): the contract is not the one we think", error, count)
 
@@ -295,6 +339,8 @@ class Sender:
             if group.kind not in BATCHED_KINDS:
                 waiting = waiting[:1]
             try:
+                if group.kind in BATCHED_KINDS:
+                    waiting = waiting[: self._room(group, program)]
                 model = self._gas_model(group, waiting, program)
                 waiting = waiting[: batch_size(model, at_most=GATHER_AT_MOST)]
                 call = build(waiting, program)
@@ -309,9 +355,31 @@ class Sender:
                 continue
             return waiting, call, gas
 
+    def _room(self, group: Group, program: ProgramRow | None) -> int:
+        """How many more items today's quota has room for, those under way counted in. Raises _Wait if it has none.
+
+        The chain counts what is mined: without this, batches sent one behind the other would pass their trials and then
+        revert, and a batch larger than a day's quota would never be sent.
+        """
+        if program is None:
+            raise ValueError(f"intents of kind {group.kind} belong to a program")
+        with read(self.app.engine) as tx:
+            under_way = intents.counts_by_state(tx, program.id, group.kind).get(IntentState.BATCHED, 0)
+        room = quota_left(self.app, program, group.kind) - under_way
+        if room <= 0:
+            raise _Wait(Blocked(QuotaSpent("today's quota is used up", mend="go on tomorrow"), quota=True))
+        return room
+
     def _try(self, call: Call, gas: int) -> Reverted | None:
         """What the contract says to this call now. Raises _Wait if it refuses for a reason that is no item's."""
         refusal = self._dry_run(call, gas)
+        if refusal is not None and refusal.name in sender.BATCH_REFUSALS and not self._not_included():
+            # On an idle chain the newest block may be of yesterday, and without our transaction there will be no other:
+            # what counts is the time of the next one.
+            with contextlib.suppress(NodeRefused):
+                refusal = sender.dry_run(
+                    self.app.node, self.signer.address, call.to, call.data, gas, call.value_wei, block="pending"
+                )
         _wait_for(refusal)
         return refusal
 
@@ -353,10 +421,17 @@ class Sender:
         return sender.estimate(self.app.node, self.signer.address, call.to, call.data, call.value_wei)
 
     def _check_funds(self, call: Call, gas: int) -> None:
-        needs = call.value_wei + gas * sender.fees(self.app.node, self.app.settings.max_fee_wei).max_fee
+        needs = call.value_wei + gas * self._fees().max_fee
         has = self.app.node.balance(self.signer.address)
         if has < needs:
             raise _Wait(Blocked(OutOfFunds(self.signer.address, has, needs), quota=False))
+
+    def _fees(self) -> Fees:
+        """What to offer now: the market is asked once for trying, signing, and what follows within a second."""
+        now = self.app.now()
+        if self._market is None or not timedelta(0) <= now - self._market[0] < FEES_LAST:
+            self._market = (now, sender.fees(self.app.node, self.app.settings.max_fee_wei))
+        return self._market[1]
 
     def _reserve(self, members: Sequence[IntentRow], call: Call, gas: int) -> SlotRow:
         now = self.app.now()
@@ -381,7 +456,7 @@ class Sender:
         self._send(attempt)
 
     def _sign_and_store(self, slot: SlotRow) -> AttemptRow:
-        fees = sender.fees(self.app.node, self.app.settings.max_fee_wei)
+        fees = self._fees()
         signed = self.signer.sign_transaction(
             TxFields(
                 chain_id=self.attached.chain_id,
@@ -433,6 +508,15 @@ def _wait_for(refusal: Reverted | None) -> None:
         raise _Wait(Blocked(refusal, quota=refusal.name.endswith("_QuotaExceeded")))
 
 
+def quota_left(app: App, program: ProgramRow, kind: Kind) -> int:
+    """How many more can be minted today as of the head; what is under way is not counted."""
+    contract = Membership(app.node, program.membership) if kind is Kind.MINT_CARD else Stamps(app.node, program.stamps)
+    head = app.node.head()
+    quota = contract.quota_of(QuotaKind.MINT, block=head.hash)
+    read_at = datetime.fromtimestamp(head.timestamp, UTC)
+    return fit(quota.limit, quota.limit, quota.used, max(app.now(), read_at), read_at)
+
+
 def _program_of(tx: Connection, members: Sequence[IntentRow]) -> ProgramRow | None:
     program = members[0].program
     return programs.get(tx, program) if program is not None else None
@@ -461,6 +545,7 @@ def work(
     *,
     finality_blocks: int | None,
     done: Callable[[], bool],
+    group: Group | None = None,
     tick: Callable[[], None] = lambda: None,
     on_blocked: Callable[[Blocked], None] | None = None,
     pause_seconds: float = 0.2,
@@ -468,8 +553,10 @@ def work(
 ) -> None:
     """Send until `done()`; if another living process sends for this signer, watch it do the work instead.
 
-    `on_blocked` decides what a block means (raise, or return to wait); without it the block's reason is raised once no
-    transaction is under way.
+    `on_blocked` decides what a block means (raise, or return to wait); without it the block's reason is raised. With
+    `group` only a block of that group counts: what else waits for this signer is no concern of the caller. Either is
+    asked once no transaction is under way any more, or at once if the money is gone, for then what is under way may be
+    waiting for money too.
     """
     while not done():
         try:
@@ -477,8 +564,8 @@ def work(
                 while not done():
                     moved = engine.step()
                     tick()
-                    if engine.blocked and not moved:
-                        blocked = next(iter(engine.blocked.values()))
+                    blocked = None if moved else engine.blocked_now(group)
+                    if blocked is not None:
                         if on_blocked is None:
                             raise blocked.reason
                         on_blocked(blocked)

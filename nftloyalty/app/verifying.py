@@ -100,5 +100,13 @@ def as_of_json(as_of: AsOf, now: datetime) -> dict[str, Any]:
     }
 
 
+def at(timestamp: int) -> datetime:
+    """A time on chain. One beyond the year 9999, which contracts can hold and calendars can't, is its last second."""
+    return datetime.fromtimestamp(min(timestamp, _LAST_SECOND), UTC)
+
+
+_LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+
+
 def _iso(timestamp: int) -> str:
-    return datetime.fromtimestamp(timestamp, UTC).isoformat().replace("+00:00", "Z")
+    return at(timestamp).isoformat().replace("+00:00", "Z")

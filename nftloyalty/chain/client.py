@@ -119,7 +119,7 @@ class Call:
     gas: int | None = None
 
     def to_json(self) -> dict[str, str]:
-        fields = {"input": _hex(self.data)}
+        fields = {"data": _hex(self.data)}
         if self.to is not None:
             fields["to"] = self.to
         if self.sender is not None:
@@ -175,6 +175,7 @@ class Node:
         self.__secrets = _secrets_in(url)
         self.__loopback = _is_loopback(parts.hostname)
         self.__local = threading.local()
+        self.__takes_batches = True
 
     def __repr__(self) -> str:
         return f"Node({self.shown_url})"
@@ -195,11 +196,31 @@ class Node:
         """Many requests in as few messages as the node takes; answers in the order asked.
 
         An item that the node answered with an error is a NodeRefused in its place, not raised: the others count.
-        Raises NodeUnreachable if any item has no usable answer, NodeRefused if the node refused a whole message.
+        Raises NodeUnreachable if any item has no usable answer. A node that refuses batches is asked one by one, if
+        asking changes nothing; else raises NodeRefused.
         """
         answers: list[Any] = []
+        reads = all(method in _READS for method, _ in calls)
         for start in range(0, len(calls), MOST_IN_BATCH):
-            answers.extend(self.__batch(calls[start : start + MOST_IN_BATCH], timeout))
+            chunk = calls[start : start + MOST_IN_BATCH]
+            try:
+                if self.__takes_batches or not reads:
+                    answers.extend(self.__batch(chunk, timeout))
+                    continue
+            except NodeRefused:
+                if not reads:
+                    raise
+                self.__takes_batches = False
+            answers.extend(self.__one_by_one(chunk, timeout))
+        return answers
+
+    def __one_by_one(self, calls: Sequence[tuple[str, Sequence[Any]]], timeout: float | None) -> list[Any]:
+        answers: list[Any] = []
+        for method, params in calls:
+            try:
+                answers.append(self.call(method, params, timeout=timeout))
+            except NodeRefused as refusal:
+                answers.append(refusal)
         return answers
 
     def __batch(self, calls: Sequence[tuple[str, Sequence[Any]]], timeout: float | None) -> list[Any]:

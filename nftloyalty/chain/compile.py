@@ -26,6 +26,7 @@ from solcx.exceptions import SolcError
 from nftloyalty.errors import BadInput, Problem
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
+# What is put on chain by a transaction of its own. LoyaltyMembership's code carries LoyaltyOffice's and deploys it.
 CONTRACTS = ("LoyaltyFactory", "LoyaltyMembership", "LoyaltyRenderer", "LoyaltyStamps")
 
 # foundry.toml says the same to forge; a test compares the two. Without a metadata hash the code depends on code alone.

@@ -434,6 +434,27 @@ class Membership(_Contract):
         return cls._encode("completeOwnershipHandover", new_owner)
 
     @classmethod
+    def encode_migrate(
+        cls,
+        source: Address,
+        target: Address,
+        serial: int,
+        replaces: int,
+        nonce: int,
+        deadline: int,
+        source_signature: bytes,
+        target_signature: bytes,
+    ) -> bytes:
+        """A move with both wallets' consent (signatures.migrate_digest); empty for the wallet that sends it."""
+        move = (source, target, serial, replaces, nonce, deadline)
+        return cls._encode("migrate", move, source_signature, target_signature)
+
+    @classmethod
+    def encode_veto_recovery(cls, holder: Address, deadline: int, signature: bytes) -> bytes:
+        """The holder's no (signatures.veto_digest), or the owner's with an empty signature."""
+        return cls._encode("vetoRecovery", holder, deadline, signature)
+
+    @classmethod
     def encode_propose_recovery(cls, holder: Address, to: Address, reason: str) -> bytes:
         return cls._encode("proposeRecovery", holder, to, reason)
 

@@ -322,10 +322,13 @@ def _clone_code(implementation: Address, terms: bytes) -> bytes:
 
 def _creation_gas(name: str, data: bytes) -> int:
     """Gas of the transaction that creates a shared contract: rules of the yellow paper, EIP-2028 and EIP-3860."""
-    runtime = artifact(name).deployed_code
+    made = artifact(name)
     words = (len(data) + 31) // 32
     # 25,000: running the deployer and the constructor, which writes at most one slot.
-    return 21_000 + 32_000 + 25_000 + _data_gas(data) + 200 * len(runtime) + (2 + 6 + 3) * words
+    gas = 21_000 + 32_000 + 25_000 + _data_gas(data) + 200 * len(made.deployed_code) + (2 + 6 + 3) * words
+    # Creation code that is far longer than what it leaves carries a second contract, which the constructor creates.
+    carried = len(made.code) - len(made.deployed_code)
+    return gas + (32_000 + 200 * carried if carried > 1_000 else 0)
 
 
 def _open_gas(opening: Opening) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from nftloyalty.chain.client import Block, Call, Node, Receipt
+from nftloyalty.chain.client import Block, BlockId, Call, Node, Receipt
 from nftloyalty.domain.address import Address
 from nftloyalty.errors import ChainProblem, Reverted
 
@@ -50,14 +50,22 @@ class Sight:
     receipts: Mapping[str, Receipt | None]
 
 
-def dry_run(node: Node, sender: Address, to: Address | None, data: bytes, gas: int, value: int = 0) -> Reverted | None:
-    """Why the transaction would be refused if it were mined on top of the head now; None = it would pass.
+def dry_run(
+    node: Node,
+    sender: Address,
+    to: Address | None,
+    data: bytes,
+    gas: int,
+    value: int = 0,
+    block: BlockId = "latest",
+) -> Reverted | None:
+    """Why the transaction would be refused as of a block; None = it would pass. `pending` sees the next block's time.
 
     Raises NodeRefused if the node refuses for another reason than the contract's, too little `gas` among them.
     """
     try:
         call = Call(to, data, sender=sender, value=value, gas=gas)
-        node.try_call(call)
+        node.try_call(call, block)
     except Reverted as refusal:
         return refusal
     return None

@@ -36,10 +36,10 @@ NEWCOMER = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
 STRANGER = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
 
 PEERS = (
-    ("OpenZeppelin ERC721", 75_990, 47_724),
-    ("ERC721A", 75_630, 47_576),
-    ("Unlock PublicLock", 173_322, 120_967),
-    ("thirdweb LoyaltyCard", 158_683, 126_796),
+    ("OpenZeppelin ERC721", 76_016, 47_783),
+    ("ERC721A", 75_623, 47_577),
+    ("Unlock PublicLock", 173_322, 120_968),
+    ("thirdweb LoyaltyCard", 158_712, 126_826),
 )
 """Gas of one card to a new wallet: alone, and each in a batch of 100. From docs/benchmarks.md (`make bench-gas`)."""
 

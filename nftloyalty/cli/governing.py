@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from nftloyalty.app import governing
 from nftloyalty.app.acting import Done, Unsigned
 from nftloyalty.app.context import App
 from nftloyalty.app.governing import QuotaOf, Which
 from nftloyalty.app.opening import Opened, opened
-from nftloyalty.cli.session import err, out, print_json, running
+from nftloyalty.cli.session import err, out, print_json, print_table, running
 from nftloyalty.cli.times import moment
 from nftloyalty.cli.verifying import wallet_argument
 from nftloyalty.domain.words import Role
@@ -75,15 +74,16 @@ def _tick() -> None:
 def roles_show(ctx: typer.Context) -> None:
     """Show what everyone named in program.toml may do on chain. Example: nftloyalty roles show"""
     with running(ctx) as (app, program):
-        table = Table("address", "key", "on chain", "in program.toml", box=None)
-        for each in governing.role_holders(app, opened(app, program)):
-            on_chain = (["owner"] if each.is_owner else []) + _names(each.roles)
-            table.add_row(each.address, each.name or "elsewhere", ", ".join(on_chain), ", ".join(_names(each.wanted)))
-        out.print(table)
+        holders = governing.role_holders(app, opened(app, program))
+    rows = [
+        (each.address, each.name or "-", _said(each.is_owner, each.roles), _said(each.wanted_owner, each.wanted))
+        for each in holders
+    ]
+    print_table(("address", "key", "on chain", "in program.toml"), rows)
 
 
-def _names(roles: Role) -> list[str]:
-    return [str(role.name).lower() for role in Role if role in roles]
+def _said(owner: bool, roles: Role) -> str:
+    return ",".join((["owner"] if owner else []) + [str(role.name).lower() for role in Role if role in roles]) or "-"
 
 
 @roles.command("grant")
@@ -105,10 +105,9 @@ def roles_revoke(ctx: typer.Context, role: RoleName, who: Who) -> None:
 def quota_show(ctx: typer.Context) -> None:
     """Show today's quotas and what is used of them. Example: nftloyalty quota show"""
     with running(ctx) as (app, program):
-        table = Table("of", "kind", "used today", "limit a day", box=None)
-        for each in governing.quotas(opened(app, program)):
-            table.add_row(each.which.value, each.kind.value, f"{each.used:,}", f"{each.limit:,}")
-        out.print(table)
+        found = governing.quotas(opened(app, program))
+    rows = [(each.which.value, each.kind.value, f"{each.used:,}", f"{each.limit:,}") for each in found]
+    print_table(("of", "kind", "used today", "limit a day"), rows)
 
 
 @quota.command("set")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from nftloyalty.app import funding, keyring
 from nftloyalty.cli.session import (
@@ -13,6 +12,7 @@ from nftloyalty.cli.session import (
     err,
     out,
     print_json,
+    print_table,
     prompt_password,
     read_text,
     running_app,
@@ -51,10 +51,17 @@ def import_key(
         if file is None:
             private_key = prompt_password("Private key (64 hex digits, not shown): ")
         else:
-            private_key = sys.stdin.read() if str(file) == "-" else read_text(file)
+            private_key = _stdin() if str(file) == "-" else read_text(file)
         out.print(
             f"{name} {app.keystore.import_key(name, private_key, choose_password(session_of(ctx).settings, name))}"
         )
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise BadInput("stdin", [Problem("the private key", "is not text")]) from None
 
 
 @group.command("show")
@@ -69,10 +76,7 @@ def show(
         if as_json:
             print_json(keys)
             return
-        table = Table("key", "address", box=None)
-        for name, address in keys.items():
-            table.add_row(name, address)
-        out.print(table)
+        print_table(("key", "address"), list(keys.items()))
 
 
 @group.command("fund")
@@ -83,9 +87,6 @@ def fund(
 ) -> None:
     """On a development chain (nftloyalty chain, anvil): give a key coins. Example: nftloyalty keys fund owner"""
     with running_app(ctx) as app:
-        try:
-            address = keyring.address_of(app, name)
-        except ValueError as wrong:
-            raise BadInput("keys fund", [Problem(name, str(wrong))]) from None
+        address = keyring.address_of(app, name)
         funding.fund(app, address, int(coins * 10**18))
         out.print(f"{name} has {app.node.balance(address) / 10**18:,.4f} coins now.")

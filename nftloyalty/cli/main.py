@@ -6,18 +6,32 @@ chain, a key or the program stands in the way; 130 interrupted (run the same com
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from nftloyalty import __version__
 from nftloyalty.cli import governing, keys, minting, programs, serving, verifying, vouchers
 from nftloyalty.cli.session import err, out, start
 from nftloyalty.errors import BadInput, LoyaltyError
 
+
+class _Commands(TyperGroup):
+    """All commands: one that is interrupted says that it can be run again."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            err.print("\nStopped. Nothing is lost: run the same command again to go on.")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="nftloyalty",
+    cls=_Commands,
     help="Run a brand's loyalty program on an EVM chain.",
     no_args_is_help=True,
     add_completion=False,
@@ -62,9 +76,6 @@ def main() -> None:
     except LoyaltyError as problem:
         show_error(problem)
         sys.exit(3)
-    except KeyboardInterrupt:
-        err.print("\nStopped. Nothing is lost: run the same command again to go on.")
-        sys.exit(130)
 
 
 def show_error(problem: LoyaltyError) -> None:

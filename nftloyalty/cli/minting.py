@@ -122,17 +122,24 @@ def decimal_of(price: str | None) -> Decimal | None:
     if price is None:
         return None
     try:
-        return Decimal(price)
+        found = Decimal(price)
     except ArithmeticError:
-        raise typer.BadParameter(f"{price!r} is not a number", param_hint="--price") from None
+        found = Decimal("NaN")
+    if not found.is_finite() or found < 0:
+        raise typer.BadParameter(f"{price!r} is not a price", param_hint="--price")
+    return found
+
+
+LINE_SECONDS = 30.0
 
 
 class _Bar:
-    """A progress bar on the error stream, with rate and time left."""
+    """A progress bar on the error stream, with rate and time left; where that is no terminal, a line now and then."""
 
     def __init__(self, plan: MintPlan) -> None:
         self._total = len(plan.open_rows) + plan.count(Outcome.CONTINUING)
         self._most = 0
+        self._line_at = time.monotonic() + LINE_SECONDS
         self._progress = Progress(
             TextColumn("on chain"),
             BarColumn(),
@@ -140,7 +147,7 @@ class _Bar:
             TaskProgressColumn(show_speed=True),
             TimeRemainingColumn(),
             console=err,
-            disable=self._total == 0,
+            disable=self._total == 0 or not err.is_terminal,
         )
         self._task = self._progress.add_task("on chain", total=self._total)
 
@@ -154,6 +161,9 @@ class _Bar:
     def _advance(self, waiting: int) -> None:
         self._most = max(self._most, self._total - waiting)
         self._progress.update(self._task, completed=self._most)
+        if not err.is_terminal and time.monotonic() >= self._line_at:
+            err.print(f"{self._most:,} of {self._total:,} on chain")
+            self._line_at = time.monotonic() + LINE_SECONDS
 
     def _wait(self, moment: datetime) -> None:
         self._progress.console.print(

@@ -9,7 +9,7 @@ import typer
 from nftloyalty.app import deploying
 from nftloyalty.app.deploying import Deployed, Prepared
 from nftloyalty.cli.minting import decimal_of
-from nftloyalty.cli.session import err, out, print_json, running, running_app, session_of
+from nftloyalty.cli.session import cant_write, err, out, print_json, running, running_app, session_of
 from nftloyalty.domain.cost import show
 from nftloyalty.domain.program_file import read_program, template
 from nftloyalty.errors import BadInput, Problem
@@ -36,6 +36,8 @@ def init(
         raise BadInput(
             str(path), [Problem(str(path), "is there already", "edit it, or name another --program")]
         ) from None
+    except OSError as failure:
+        raise cant_write(path, failure) from None
     out.print(
         f"Wrote {path}. Fill it in and make its keys: nftloyalty keys new owner, hot and desk. Then: nftloyalty deploy"
     )
@@ -77,6 +79,7 @@ def _show_plan(prepared: Prepared, coin: str, money: Decimal | None, as_json: bo
         print_json(
             {
                 "already_open": prepared.already_open,
+                "new_chain": prepared.new_chain,
                 "membership": prepared.plan.opened or prepared.plan.membership,
                 "stamps": prepared.plan.stamps,
                 "factory": prepared.plan.factory,
@@ -87,6 +90,8 @@ def _show_plan(prepared: Prepared, coin: str, money: Decimal | None, as_json: bo
             }
         )
         return
+    if prepared.new_chain:
+        out.print("This is a new chain: what was opened on its predecessor is gone.")
     if prepared.already_open:
         _show_open(str(prepared.plan.opened), prepared.differences)
         return

@@ -13,11 +13,13 @@ from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.relaying import Relay
 from nftloyalty.cli import demo as demo_run
-from nftloyalty.cli.session import err, out, running, session_of
-from nftloyalty.devchain.server import loopback_address
+from nftloyalty.cli.session import err, out, running, session_of, until_stopped, write_text
+from nftloyalty.devchain.server import listen, loopback_address, url_of
 from nftloyalty.errors import BadInput, Problem
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
+
+STOP_SECONDS = 5
 
 Host = Annotated[str, typer.Option("--host", help="A loopback address.")]
 
@@ -38,15 +40,16 @@ def chain(
 
     Example: nftloyalty chain
     """
-    devchain.serve(
-        host, port, ready=lambda url: err.print(f"A new chain at {url}. Ctrl-C ends it and all that is on it.")
-    )
+    with until_stopped():
+        devchain.serve(
+            host, port, ready=lambda url: err.print(f"A new chain at {url}. Ctrl-C ends it and all that is on it.")
+        )
 
 
 def serve(
     ctx: typer.Context,
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65_535)] = 8000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 = any free one.")] = 8000,
     read_only: Annotated[bool, typer.Option("--read-only", help="Relay no claims; needs no key.")] = False,
 ) -> None:
     """Answer ownership and gate questions and relay claims over HTTP, on this machine only.
@@ -63,15 +66,24 @@ def serve(
                 )
             ],
         )
-    with running(ctx) as (app, program):
+    with until_stopped(), running(ctx) as (app, program), listen(host, port) as listener:
         here = opened(app, program)
         relay = None if read_only else relay_of(app, here)
-        service = Service(app, here, relay)
-        if relay is not None:
-            relay.start()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_web(Service(app, here, relay)),
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
         try:
-            err.print(f"Serving {program.name} at http://{host}:{port} (Ctrl-C ends it).")
-            uvicorn.run(create_web(service), host=host, port=port, log_level="warning", access_log=False)
+            if relay is not None:
+                relay.start()
+            err.print(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
+            server.run(sockets=[listener])
         finally:
             if relay is not None:
                 relay.stop()
@@ -91,7 +103,8 @@ def demo(
 
     Example: nftloyalty demo
     """
-    demo_run.run(session_of(ctx).settings, exit_after=exit_after, port=port)
+    with until_stopped():
+        demo_run.run(session_of(ctx).settings, exit_after=exit_after, port=port)
 
 
 def compile_contracts(
@@ -105,7 +118,7 @@ def compile_contracts(
 ) -> None:
     """Compile the contracts and write nftloyalty/artifacts. Example: nftloyalty compile --check"""
     if standard_json is not None:
-        standard_json.write_text(compiling.verification_input(), encoding="utf-8")
+        write_text(standard_json, compiling.verification_input())
         out.print(f"Wrote {standard_json}.")
         return
     compiled = compiling.compile_all(check=check)

@@ -1,14 +1,17 @@
 """What every command shares: where the program, the node and the keys are, and how results are shown."""
 
 import getpass
+import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 
 from nftloyalty.app.context import App, build_app, password_from
@@ -106,7 +109,11 @@ def prompt_password(question: str) -> str:
             "a key's password is needed and there is no terminal to ask at",
             mend="set NFTLOYALTY_KEY_PASSWORD_FILE or give --password-file",
         )
-    return getpass.getpass(question, stream=sys.stderr)
+    try:
+        return getpass.getpass(question, stream=sys.stderr)
+    except EOFError:
+        err.print()
+        raise KeyProblem("no answer was given", mend="run it again and type the answer") from None
 
 
 def choose_password(settings: Settings, name: str) -> str:
@@ -119,13 +126,45 @@ def choose_password(settings: Settings, name: str) -> str:
     return first
 
 
-def with_rpc(session: Session, url: str) -> Session:
-    """The same session against another node."""
-    return replace(session, settings=replace(session.settings, rpc_url=url))
-
-
 def print_json(value: Mapping[str, object] | list[object]) -> None:
     """Machine-readable output: one JSON document on stdout."""
-    import json
-
     sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns under their names, two spaces apart. Nothing is ever cut or wrapped: an address must stay whole, on a
+    narrow terminal and in a pipe alike."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(cell_len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        out.print("  ".join(cells).rstrip(), markup=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, in the place of one that is there. Raises BadInput if that can't be done."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as failure:
+        raise cant_write(path, failure) from None
+
+
+def cant_write(path: Path, failure: OSError) -> BadInput:
+    return BadInput(str(path), [Problem(str(path), f"can't be written: {failure.strerror}")])
+
+
+@contextmanager
+def until_stopped() -> Iterator[None]:
+    """For servers: Ctrl-C and SIGTERM (what service managers send) both end the block in good order, and both are the
+    way to end it, not a failure."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("Stopped.")
+    finally:
+        signal.signal(signal.SIGTERM, before)

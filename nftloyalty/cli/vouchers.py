@@ -1,5 +1,6 @@
 """`nftloyalty vouchers`: signed promises of a card or a stamp, which members claim without paying anything."""
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from nftloyalty.app import claiming
 from nftloyalty.app.opening import opened
-from nftloyalty.cli.session import out, print_json, running
+from nftloyalty.cli.session import out, print_json, running, write_text
 from nftloyalty.cli.times import moment
 from nftloyalty.cli.verifying import wallet_argument
 from nftloyalty.domain.voucher import signed_to_json
@@ -50,7 +51,5 @@ def create(
         if file is None:
             print_json(signed_to_json(signed))
         else:
-            import json
-
-            file.write_text(json.dumps(signed_to_json(signed), indent=2) + "\n", encoding="utf-8")
+            write_text(file, json.dumps(signed_to_json(signed), indent=2) + "\n")
             out.print(f"Wrote {file}.")

@@ -20,7 +20,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, cast
 
-import rlp  # type: ignore[import-untyped]
+import rlp
 from eth.abc import BlockHeaderAPI, ComputationAPI, SignedTransactionAPI, StateAPI
 from eth.chains.base import MiningChain
 from eth.constants import GENESIS_BLOCK_NUMBER, ZERO_ADDRESS

@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from nftloyalty.errors import BadInput, LoyaltyError, Problem, ProgramProblem
+from nftloyalty.errors import BadInput, DatabaseProblem, Problem, ProgramProblem
 
 BUSY_SECONDS = 30
 """How long a SQLite writer queues behind another one before it gives up."""
@@ -30,19 +30,6 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _READS = "nftloyalty_reads"
 # Any constant of our own: processes that upgrade one PostgreSQL database at once take turns on it.
 _UPGRADE_LOCK = 0x6E66746C
-
-
-class DatabaseProblem(LoyaltyError):
-    """The database can't be opened, reached, or entered in time. `database` is its address without the password."""
-
-    code = "database_problem"
-
-    def __init__(self, database: str, why: str) -> None:
-        super().__init__(
-            f"the database {database} can't be used: {why}",
-            mend="check DATABASE_URL, that the server runs, and that the folder can be written to",
-        )
-        self.database = database
 
 
 def open_engine(url: str) -> Engine:

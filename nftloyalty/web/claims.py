@@ -1,8 +1,8 @@
 """Vouchers come in, cards and stamps come out; the member pays nothing."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 
 from nftloyalty.app import claiming
 from nftloyalty.domain.voucher import signed_from_json
@@ -12,12 +12,14 @@ from nftloyalty.web.schemas import ClaimIn, ClaimOut, problems
 
 router = APIRouter(tags=["claims"])
 
+ClaimId = Annotated[str, Path(description="The `id` of the answer to POST /v1/claim.")]
+
 
 @router.post(
     "/v1/claim",
     status_code=202,
     response_model=ClaimOut,
-    responses=problems(409, 422, 503),
+    responses=problems(409, 413, 422, 503),
     summary="Claim a voucher",
 )
 def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, Any]:
@@ -31,7 +33,9 @@ def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, A
     return answer
 
 
-@router.get("/v1/claims/{claim_id}", response_model=ClaimOut, responses=problems(404), summary="How far a claim is")
-def claim_status(claim_id: str, service: ServiceDep) -> dict[str, Any]:
+@router.get(
+    "/v1/claims/{claim_id}", response_model=ClaimOut, responses=problems(404, 422, 503), summary="How far a claim is"
+)
+def claim_status(claim_id: ClaimId, service: ServiceDep) -> dict[str, Any]:
     """`pending` until it is on chain and can't be undone (`final`); `rejected` names the reason."""
     return claiming.describe(claiming.claim_status(service.app, claim_id))

@@ -11,7 +11,9 @@ from nftloyalty.web.schemas import GateIn, GateOut, problems
 router = APIRouter(tags=["gate"])
 
 
-@router.post("/v1/gate", response_model=GateOut, responses=problems(404, 422, 503), summary="May this wallet have it?")
+@router.post(
+    "/v1/gate", response_model=GateOut, responses=problems(404, 413, 422, 503), summary="May this wallet have it?"
+)
 def gate(body: GateIn, service: ServiceDep) -> dict[str, Any]:
     """All conditions must be met; a `no` names each one that is not. Asking for nothing is answered `no`."""
     asked = body.conditions

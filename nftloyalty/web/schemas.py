@@ -129,12 +129,30 @@ class ProblemOut(BaseModel):
     errors: list[FieldProblemOut] | None = None
 
 
+WHEN = {
+    400: "The request can't be read, or was not made to this machine's own name.",
+    404: "There is no such thing.",
+    409: "The contract refuses; the title holds its reason.",
+    413: "The body is too long.",
+    422: "The request is wrong; `errors` points at each field.",
+    503: "The chain, the database or a key can't be used now. Try again later.",
+}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route, for its OpenAPI description."""
+    schema = {"$ref": _SCHEMAS.format(model=ProblemOut.__name__)}
     return {
-        status: {"description": "Problem", "content": {"application/problem+json": {"schema": _PROBLEM_REF}}}
-        for status in statuses
+        status: {"description": WHEN[status], "content": {"application/problem+json": {"schema": schema}}}
+        for status in (400, *statuses)
     }
 
 
-_PROBLEM_REF = ProblemOut.model_json_schema()
+def problem_schemas() -> dict[str, Any]:
+    """The schemas that `problems` names, by name."""
+    whole = ProblemOut.model_json_schema(ref_template=_SCHEMAS)
+    parts: dict[str, Any] = whole.pop("$defs")
+    return {ProblemOut.__name__: whole, **parts}
+
+
+_SCHEMAS = "#/components/schemas/{model}"

@@ -55,6 +55,13 @@ CALLS: list[tuple[str, str, bytes, list[Any]]] = [
     ("LoyaltyMembership", "voidVoucher", Membership.encode_void_voucher(A), [A]),
     ("LoyaltyMembership", "voidBearer", Membership.encode_void_bearer(1, 6), [1, 6]),
     ("LoyaltyMembership", "raiseVoucherEpoch", Membership.encode_raise_voucher_epoch(), []),
+    (
+        "LoyaltyMembership",
+        "migrate",
+        Membership.encode_migrate(A, B, 1, 2, 3, 4, b"\x01", b""),
+        [(A, B, 1, 2, 3, 4), b"\x01", b""],
+    ),
+    ("LoyaltyMembership", "vetoRecovery", Membership.encode_veto_recovery(A, 9, b"\x01"), [A, 9, b"\x01"]),
     ("LoyaltyMembership", "proposeRecovery", Membership.encode_propose_recovery(A, B, "lost"), [A, B, "lost"]),
     ("LoyaltyMembership", "executeRecovery", Membership.encode_execute_recovery(A), [A]),
     ("LoyaltyStamps", "mint", Stamps.encode_mint(A, 3), [A, 3]),

@@ -80,7 +80,7 @@ def everything_said(error: BaseException) -> str:
     return said
 
 
-# ------------------------------------------------------------------------------------------------------------- secrets
+# -------------------------------------------------------------------------------------------------------------- secrets
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,21 @@ def test_what_is_no_answer_counts_as_none_and_tells_no_secret(liar: Liar, badnes
     assert SECRET not in everything_said(caught.value)
 
 
+def test_a_redirect_is_not_followed(liar: Liar) -> None:
+    """It would carry signed bytes, and the key in the address, to somebody else."""
+
+    def answer(exchange: Exchange, request: Any) -> None:
+        if exchange.path == "/elsewhere":
+            exchange.result(request, "0x1")
+        else:
+            exchange.send(b"", 307, {"Location": "/elsewhere"})
+
+    liar.answer = answer
+    with pytest.raises(NodeUnreachable, match="HTTP 307"):
+        Node(liar.url).chain_id()
+    assert len(liar.requests) == 1
+
+
 def test_a_node_that_is_not_there(liar: Liar) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -186,12 +201,16 @@ def test_what_the_address_carries_reaches_the_node(liar: Liar) -> None:
     assert seen == [(f"/v3/{SECRET}?a=b", "Basic dXNlcjpwYXNz")]
 
 
-# ---------------------------------------------------------------------------------------------------------------- time
+# ----------------------------------------------------------------------------------------------------------------- time
 
 
 def test_a_silent_node_is_given_up_in_time(liar: Liar) -> None:
     release = threading.Event()
-    liar.answer = lambda exchange, request: release.wait(5) and None
+
+    def silent(exchange: Exchange, request: Any) -> None:
+        release.wait(5)
+
+    liar.answer = silent
     started = time.monotonic()
     with pytest.raises(NodeUnreachable, match=r"nothing within 0\.2 seconds"):
         Node(liar.url, timeout=30).call("eth_chainId", timeout=0.2)
@@ -263,7 +282,7 @@ def test_depth_is_found_before_the_parser_meets_it(text: str) -> None:
     assert client._too_deep(text.encode())
 
 
-# ------------------------------------------------------------------------------------------------------------- retries
+# -------------------------------------------------------------------------------------------------------------- retries
 
 
 def test_a_read_is_asked_once_more_when_the_connection_breaks(liar: Liar) -> None:
@@ -293,7 +312,7 @@ def test_an_unlocked_account_sends_once_whatever_happens(liar: Liar) -> None:
     assert len(liar.requests) == 1
 
 
-# -------------------------------------------------------------------------------------------------------------- errors
+# --------------------------------------------------------------------------------------------------------------- errors
 
 
 def test_an_error_answer_keeps_its_code_and_data(liar: Liar) -> None:
@@ -327,7 +346,8 @@ PAUSED = "0x" + keccak(text="LoyaltyMembership_Paused()")[:4].hex()
 REFUSED = (
     "0x"
     + (
-        keccak(text="LoyaltyMembership_Refused(address,uint256)")[:4] + abi_encode(["address", "uint256"], [wallet(), 3])
+        keccak(text="LoyaltyMembership_Refused(address,uint256)")[:4]
+        + abi_encode(["address", "uint256"], [wallet(), 3])
     ).hex()
 )
 
@@ -430,12 +450,29 @@ def test_a_batch_with_anything_missing_is_no_answer(liar: Liar, answer: Any) -> 
         Node(liar.url).batch([("eth_call", []), ("eth_call", [])])
 
 
-def test_a_node_that_takes_no_batches_says_so(liar: Liar) -> None:
-    liar.answer = lambda exchange, request: exchange.send_json(
-        {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "batches are not allowed"}}
-    )
-    with pytest.raises(NodeRefused, match="batches are not allowed"):
-        Node(liar.url).batch([("eth_call", []), ("eth_call", [])])
+def no_batches(exchange: Exchange, request: Any) -> None:
+    if isinstance(request, list):
+        exchange.send_json({"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no batches here"}})
+    elif request["method"] == "eth_getCode":
+        exchange.error(request, {"code": -32000, "message": "no state"})
+    else:
+        exchange.result(request, request["params"][0])
+
+
+def test_a_node_that_takes_no_batches_is_asked_one_by_one(liar: Liar) -> None:
+    liar.answer = no_batches
+    node = Node(liar.url)
+    for _ in range(2):
+        first, second, third = node.batch([("eth_call", [5]), ("eth_getCode", [6]), ("eth_call", [7])])
+        assert (first, third) == (5, 7)
+        assert isinstance(second, NodeRefused)
+    assert sum(isinstance(request, list) for request in liar.requests) == 1, "once told is enough"
+
+
+def test_signed_bytes_are_not_sent_again_one_by_one(liar: Liar) -> None:
+    liar.answer = no_batches
+    assert [hint.kind for hint in Node(liar.url).send_raw_many([b"1", b"2"])] == [HintKind.REFUSED] * 2
+    assert len(liar.requests) == 1
 
 
 # ------------------------------------------------------------------------------------------------------ blocks and such
@@ -500,7 +537,7 @@ def test_a_node_without_finality_asks_for_a_setting(liar: Liar, answer: Callable
 def test_a_read_can_be_pinned(liar: Liar, block: int | str, sent: Any) -> None:
     liar.answer = always("0x")
     Node(liar.url).eth_call(wallet(), b"\x01\x02", block)
-    assert liar.requests[0]["params"] == [{"input": "0x0102", "to": wallet()}, sent]
+    assert liar.requests[0]["params"] == [{"data": "0x0102", "to": wallet()}, sent]
 
 
 def test_fees_without_the_newer_method_come_from_the_gas_price(liar: Liar) -> None:
@@ -639,7 +676,7 @@ def test_many_are_sent_in_one_message_with_a_hint_for_each(liar: Liar) -> None:
     assert [hint.kind for hint in Node(liar.url).send_raw_many([RAW, b"x"])] == [HintKind.ACCEPTED, HintKind.REFUSED]
 
 
-# -------------------------------------------------------------------------------------------------------------- the rest
+# ------------------------------------------------------------------------------------------------------------- the rest
 
 
 def test_many_threads_share_a_node(liar: Liar) -> None:
@@ -665,6 +702,18 @@ def test_a_node_without_accounts_of_its_own(liar: Liar) -> None:
     assert Node(liar.url).accounts() == []
 
 
+def answering(value: Any) -> Callable[[Exchange, Any], None]:
+    """`value` as the result of everything, single or in a batch."""
+
+    def answer(exchange: Exchange, request: Any) -> None:
+        if isinstance(request, list):
+            exchange.send_json([{"jsonrpc": "2.0", "id": item["id"], "result": value} for item in request])
+        else:
+            exchange.result(request, value)
+
+    return answer
+
+
 def test_errors_are_all_of_our_own_tree(liar: Liar) -> None:
     """Whatever a node answers to whatever is asked, only LoyaltyErrors come out."""
     node = Node(liar.url, timeout=5)
@@ -685,12 +734,9 @@ def test_errors_are_all_of_our_own_tree(liar: Liar) -> None:
         lambda: node.send_unlocked(wallet(), wallet()),
         lambda: node.transaction_known(HASH),
     ]
-    for answer in (5, {}, [None], [5], "0x", "0x1", {"hash": 5}, [[]], True, 1.5):
-        liar.answer = lambda exchange, request, value=answer: exchange.send_json(  # type: ignore[misc]
-            [{"jsonrpc": "2.0", "id": item["id"], "result": value} for item in request]
-            if isinstance(request, list)
-            else {"jsonrpc": "2.0", "id": request["id"], "result": value}
-        )
+    answers: list[Any] = [5, {}, [None], [5], "0x", "0x1", {"hash": 5}, [[]], True, 1.5]
+    for answer in answers:
+        liar.answer = answering(answer)
         for question in questions:
             try:
                 question()

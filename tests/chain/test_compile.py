@@ -70,7 +70,7 @@ def test_an_artifact_says_what_made_it(compiled: Mapping[str, Artifact]) -> None
         assert content["contractName"] == name
         assert content["compiler"]["version"].startswith(f"{pinned_version(FOLDER)}+commit.")
         assert content["compiler"]["settings"] == SETTINGS
-        assert bytes.fromhex(content["bytecode"][2:]).endswith(bytes.fromhex(content["deployedBytecode"][-64:])), name
+        assert content["deployedBytecode"][2:] in content["bytecode"], name
 
 
 def test_code_stays_under_20_kilobytes(compiled: Mapping[str, Artifact]) -> None:

@@ -88,7 +88,7 @@ def test_nothing_to_try_is_not_tried() -> None:
     assert sender.bisect_poison([], lambda items: POISON) == []
 
 
-# ------------------------------------------------------------------------------------------------------------ on a chain
+# ----------------------------------------------------------------------------------------------------------- on a chain
 
 
 def test_a_dry_run_tells_the_contracts_reason(opened: Opened) -> None:
@@ -186,28 +186,46 @@ def test_a_chain_without_eip_1559_is_refused_in_words(liar: Liar) -> None:
         sender.fees(Node(liar.url), CEILING)
 
 
-def test_a_chain_with_free_gas_costs_nothing(liar: Liar) -> None:
+def priced(liar: Liar, base_fee: int, tip: int) -> Node:
     liar.answer = lambda exchange, request: exchange.send_json(
         [
-            {"jsonrpc": "2.0", "id": 1, "result": {**HEAD, "baseFeePerGas": "0x0"}},
-            {"jsonrpc": "2.0", "id": 2, "result": "0x0"},
+            {"jsonrpc": "2.0", "id": 1, "result": {**HEAD, "baseFeePerGas": hex(base_fee)}},
+            {"jsonrpc": "2.0", "id": 2, "result": hex(tip)},
         ]
     )
-    assert sender.fees(Node(liar.url), CEILING) == sender.Fees(0, 0)
+    return Node(liar.url)
+
+
+def test_a_chain_with_free_gas_costs_nothing(liar: Liar) -> None:
+    assert sender.fees(priced(liar, 0, 0), CEILING) == sender.Fees(0, 0)
+
+
+def test_a_tip_never_exceeds_the_whole_fee(liar: Liar) -> None:
+    assert sender.fees(priced(liar, 1, 50), 7) == sender.Fees(7, 7)
 
 
 @pytest.mark.parametrize(
     ("broken", "how"),
     # No receipt at all (2, null) is an honest answer.
-    [(0, "error"), (0, "null"), (0, "garbage"), (1, "error"), (1, "null"), (1, "garbage"), (2, "error"), (2, "garbage")],
+    [
+        (0, "error"),
+        (0, "null"),
+        (0, "garbage"),
+        (1, "error"),
+        (1, "null"),
+        (1, "garbage"),
+        (2, "error"),
+        (2, "garbage"),
+    ],
 )
 def test_half_a_look_decides_nothing(liar: Liar, broken: int, how: str) -> None:
     answers: list[dict[str, Any]] = [{"result": HEAD}, {"result": "0x5"}, {"result": None}]
-    answers[broken] = {
+    ways: dict[str, dict[str, Any]] = {
         "error": {"error": {"code": -32000, "message": "busy"}},
         "null": {"result": None},
         "garbage": {"result": "0xzz"},
-    }[how]
+    }
+    answers[broken] = ways[how]
 
     def answer(exchange: Exchange, request: Any) -> None:
         exchange.send_json([{"jsonrpc": "2.0", "id": item["id"], **answers[item["id"] - 1]} for item in request])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from eth_account.typed_transactions import TypedTransaction
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_keys.constants import SECPK1_N
 from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak

@@ -12,10 +12,10 @@ from sqlalchemy import Engine, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from nftloyalty.domain.intent import SlotState
-from nftloyalty.errors import BadInput
+from nftloyalty.errors import BadInput, DatabaseProblem
 from nftloyalty.store import chains, signers
 from nftloyalty.store.columns import JsonText, OneOf, UtcDateTime, Wei
-from nftloyalty.store.engine import DatabaseProblem, address_of, begin, open_engine, read
+from nftloyalty.store.engine import address_of, begin, open_engine, read
 from nftloyalty.store.tables import chains as chains_table
 from nftloyalty.store.tables import signers as signers_table
 from tests.store.build import CHAIN_ID, GENESIS, MINTER, NOW, fresh_hash, prepared, run_together

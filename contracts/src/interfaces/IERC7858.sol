@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 /// @title ERC-7858, tokens that expire (id 0x3ebdfa31)
 interface IERC7858 {
+    // slither-disable-next-line naming-convention (the standard names it so)
     enum EXPIRY_TYPE {
         BLOCKS_BASED,
         TIME_BASED

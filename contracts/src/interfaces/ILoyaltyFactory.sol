@@ -8,8 +8,8 @@ import {ILoyaltyStamps} from "./ILoyaltyStamps.sol";
 /// @notice One transaction creates, initialises and links the membership and the stamp contract of a program. Both are
 /// minimal clones (ERC-1167) whose unchangeable terms are part of their code.
 interface ILoyaltyFactory {
-    /// @notice `salt` to `moveCooldown` decide, with the caller, the addresses and can never change. The rest is initial
-    /// state.
+    /// @notice `salt` to `moveCooldown` decide, with the caller, the addresses and can never change. The rest is
+    /// initial state.
     /// @param recoveryDelay Seconds, at least 3 days.
     /// @param moveCooldown Seconds between two moves of a card.
     /// @param background Colour of the drawn card, 0xRRGGBB.
@@ -58,7 +58,10 @@ interface ILoyaltyFactory {
     function programOf(address opener, bytes32 salt) external view returns (address membership);
 
     /// @notice Addresses that `open` would give.
-    function predict(address opener, Program calldata program) external view returns (address membership, address stamps);
+    function predict(address opener, Program calldata program)
+        external
+        view
+        returns (address membership, address stamps);
 
     function implementations() external view returns (address membership, address stamps);
 }

@@ -58,7 +58,8 @@ interface ILoyaltyMembership {
     /// @param to Zero = nothing is proposed, or what was proposed is cancelled.
     /// @param serial Of the card that moves; 0 = there are stamps only.
     /// @param readyAt Unix seconds from which anyone may execute it.
-    /// @param endsAt Unix seconds, last second at which it can be executed: each second of pause since the proposal adds one.
+    /// @param endsAt Unix seconds, last second at which it can be executed: each second of pause since the proposal
+    /// adds one.
     struct Recovery {
         address to;
         address proposer;
@@ -195,15 +196,13 @@ interface ILoyaltyMembership {
     /// @return stamps Raw words of all seasons in order, as in ILoyaltyStamps.wordsOf.
     function holdingsOf(address holder) external view returns (uint256 card, uint256[] memory stamps);
 
-    /// @notice For gates: the tier of each item's wallet while its card is active; 256 if the wallet has moved away; else 0.
+    /// @notice For gates: the tier of each item's wallet while its card is active; 256 if the wallet has moved away;
+    /// else 0.
     /// @param items Wallets in the low 160 bits; higher bits are ignored.
     function standingsOf(uint256[] calldata items) external view returns (uint256[] memory);
 
     /// @notice For the program's stamp contracts: everything that decides whether an act is allowed.
-    function powersOf(address account)
-        external
-        view
-        returns (uint256 roles, bool isOwner, bool isPaused, uint256 epoch);
+    function powersOf(address account) external view returns (uint256 roles, bool isOwner, bool isPaused, uint256 epoch);
 
     function totalSupply() external view returns (uint256);
     /// @notice Member numbers given out so far; the next card gets `issued() + 1`.
@@ -236,7 +235,7 @@ interface ILoyaltyMembership {
     /// @notice EIP-712 digest, for wallets and services that want to compare before they sign.
     function digestOf(bytes32 structHash) external view returns (bytes32);
 
-    // -------------------------------------------------------------------------------------------------------- MINTER
+    // ---------------------------------------------------------------------------------------------------------- MINTER
 
     /// @notice Mints one card; reverts where a batch would skip.
     function mint(address to, uint8 tier, uint40 expiresAt) external;
@@ -246,12 +245,13 @@ interface ILoyaltyMembership {
     /// MANAGER.
     function readmit(address to, uint8 tier, uint40 expiresAt) external;
 
-    // ------------------------------------------------------------------------------------------------------- vouchers
+    // -------------------------------------------------------------------------------------------------------- vouchers
 
     /// @notice Mints the voucher's card. Anyone may send it in. A wallet that ever had a card is refused.
     function claim(CardVoucher calldata voucher, address signer, bytes calldata signature) external;
 
-    /// @notice Mints a bearer voucher's card to `claimer`, who consents, with the claim key's agreement to this claimer.
+    /// @notice Mints a bearer voucher's card to `claimer`, who consents, with the claim key's agreement to this
+    /// claimer.
     /// @param keySignature By the claim key, and
     /// @param consent by the claimer (empty if the claimer is the caller): both over Claim(bytes32 voucher,address
     /// claimer) where `voucher` is the EIP-712 struct hash of the voucher.
@@ -271,7 +271,7 @@ interface ILoyaltyMembership {
     /// @notice All vouchers signed so far, for cards and stamps, die. GUARDIAN or owner.
     function raiseVoucherEpoch() external;
 
-    // -------------------------------------------------------------------------------------------------------- MANAGER
+    // --------------------------------------------------------------------------------------------------------- MANAGER
 
     /// @param items address | newExpiry << 160 | expectedExpiry << 200. Current = new is skipped as Done; current ≠
     /// expected as Conflict; a wallet without a card with its reason. new must be later than now and than expected.
@@ -280,17 +280,17 @@ interface ILoyaltyMembership {
     function setTierBatch(uint256[] calldata items) external;
     function revoke(address holder, string calldata reason) external;
 
-    // --------------------------------------------------------------------------------------------------------- holder
+    // ---------------------------------------------------------------------------------------------------------- holder
 
     /// @notice The holder leaves. The stamps stay.
     /// @param deadline Of the signature; ignored where the holder calls.
     /// @param signature over Burn(address holder,uint24 nonce,uint40 deadline), or empty if the holder is the caller.
     function burn(address holder, uint40 deadline, bytes calldata signature) external;
 
-    /// @notice Moves the card and the stamps of all seasons to another wallet of the same member. The target holds no card,
-    /// or the one that `replaces` names; the source's card survives with its number, tier and dates. A target that had
-    /// left is a member again, under the moved number; the number it once had is not used again. Where `from` has stamps
-    /// only, a target that had left stays so, and one with a card is refused.
+    /// @notice Moves the card and the stamps of all seasons to another wallet of the same member. The target holds no
+    /// card, or the one that `replaces` names; the source's card survives with its number, tier and dates. A target
+    /// that had left is a member again, under the moved number; the number it once had is not used again. Where `from`
+    /// has stamps only, a target that had left stays so, and one with a card is refused.
     /// @param fromSignature and
     /// @param toSignature over Migrate(address from,address to,uint64 serial,uint64 replaces,uint24 nonce,uint40
     /// deadline); empty for the wallet that is the caller.
@@ -301,10 +301,10 @@ interface ILoyaltyMembership {
     /// @param signature over Veto(address holder,uint24 nonce,uint40 deadline).
     function vetoRecovery(address holder, uint40 deadline, bytes calldata signature) external;
 
-    // ------------------------------------------------------------------------------------------- GUARDIAN and owner
+    // ---------------------------------------------------------------------------------------------- GUARDIAN and owner
 
-    /// @notice Starts the move of a lost wallet's card and stamps. GUARDIAN or owner. Cancelled by a burn, a move or a veto
-    /// of the holder, by a revocation, and by the proposer's loss of the role, even if it is given again.
+    /// @notice Starts the move of a lost wallet's card and stamps. GUARDIAN or owner. Cancelled by a burn, a move or a
+    /// veto of the holder, by a revocation, and by the proposer's loss of the role, even if it is given again.
     function proposeRecovery(address from, address to, string calldata reason) external;
     /// @notice Anyone, within 14 days from `readyAt`, longer by the time the program was paused since the proposal. The
     /// rules of the target are those of `migrate` with `replaces` 0.
@@ -315,13 +315,13 @@ interface ILoyaltyMembership {
     /// @notice Guardian and owner lower, the owner alone raises.
     function setQuota(uint256 kind, uint24 limit) external;
 
-    // ---------------------------------------------------------------------------------------------------------- owner
+    // ----------------------------------------------------------------------------------------------------------- owner
 
     function unpause() external;
     /// @notice Not below the number of living cards.
     function setCap(uint32 cap_) external;
-    /// @notice Renames tiers and adds higher ones; the number of tiers never shrinks. At most 250 names, none empty or with
-    /// control characters. Once the metadata is frozen names stay and tiers can only be added.
+    /// @notice Renames tiers and adds higher ones; the number of tiers never shrinks. At most 250 names, none empty or
+    /// with control characters. Once the metadata is frozen names stay and tiers can only be added.
     function setTiers(string[] calldata names) external;
     /// @notice Empty = drawn on chain; else tokenURI is the base followed by the decimal token id.
     function setBaseURI(string calldata uri) external;

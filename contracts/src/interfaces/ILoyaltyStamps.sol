@@ -101,7 +101,9 @@ interface ILoyaltyStamps {
 
     event Skipped(uint256 indexed tokenId, uint256 code);
     event TypesDefined(uint256 indexed first, uint256 count, string name);
-    event TypeSet(uint256 indexed stampType, uint256 cap, uint256 opens, uint256 closes, uint256 flags, uint256 minTier);
+    event TypeSet(
+        uint256 indexed stampType, uint256 cap, uint256 opens, uint256 closes, uint256 flags, uint256 minTier
+    );
     event Redeemed(uint256 indexed tokenId, bytes32 indexed orderRef);
     event StampRevoked(uint256 indexed tokenId, address indexed by, bool mayReturn, string reason);
     event BearerClaimed(uint256 indexed index, address indexed claimer);
@@ -123,8 +125,8 @@ interface ILoyaltyStamps {
     /// @notice The program's owner.
     function owner() external view returns (address);
     /// @return held and
-    /// @return claimed are bit sets, bit = stampType - 1; `claimed` never loses a bit except by a revocation that allows
-    /// the stamp again.
+    /// @return claimed are bit sets, bit = stampType - 1; `claimed` never loses a bit except by a revocation that
+    /// allows the stamp again.
     function stampsOf(address holder) external view returns (uint256 held, uint256 claimed, bool moved);
     /// @notice The raw words of wallets, for bulk reads. Layout from the lowest bit: held 120 bits, claimed 120 bits,
     /// flags 8 (1 = moved away).
@@ -181,7 +183,7 @@ interface ILoyaltyStamps {
     /// @notice Moves what `from` holds and `to` never had; burns the rest. Only the membership contract.
     function moveAll(address from, address to) external returns (uint256 moved, uint256 dropped);
 
-    // ------------------------------------------------------------------------------------------------ GUARDIAN, owner
+    // ------------------------------------------------------------------------------------------------- GUARDIAN, owner
 
     /// @notice Guardian and owner lower, the owner alone raises.
     function setQuota(uint256 kind, uint24 limit) external;

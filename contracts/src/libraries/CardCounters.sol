@@ -3,8 +3,8 @@ pragma solidity ^0.8.30;
 
 import {DailyQuota} from "./DailyQuota.sol";
 
-/// @dev All that a mint reads and writes beside the wallet's word, in one word. From the lowest bit: issued 32, living 32,
-/// cap 32, quota row 120 (day, mint, claim), voucher epoch 24, highest tier 8, flags 8.
+/// @dev All that a mint reads and writes beside the wallet's word, in one word. From the lowest bit: issued 32, living
+/// 32, cap 32, quota row 120 (day, mint, claim), voucher epoch 24, highest tier 8, flags 8.
 type CardCounters is uint256;
 
 using CardCountersLib for CardCounters global;
@@ -95,9 +95,10 @@ library CardCountersLib {
     /// @notice Reverts where the field is full.
     function withNextEpoch(CardCounters word) internal pure returns (CardCounters) {
         uint24 next = uint24(epoch(word)) + 1;
-        return CardCounters.wrap(
-            CardCounters.unwrap(word) & ~(uint256(type(uint24).max) << _EPOCH) | uint256(next) << _EPOCH
-        );
+        return
+            CardCounters.wrap(
+                CardCounters.unwrap(word) & ~(uint256(type(uint24).max) << _EPOCH) | uint256(next) << _EPOCH
+            );
     }
 
     function withHighestTier(CardCounters word, uint256 tier) internal pure returns (CardCounters) {

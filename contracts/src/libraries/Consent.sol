@@ -10,14 +10,15 @@ library Consent {
     /// @dev Half of the order of secp256k1.
     uint256 private constant _HIGHEST_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
 
-    /// @notice Whether `signer` agrees to `digest`: it is the caller, or its key signed, or its code says so (ERC-1271).
+    /// @notice Whether `signer` agrees to `digest`: it is the caller, or its key signed, or its code says so
+    /// (ERC-1271).
     /// @dev The key comes before the code, so that an account with delegated code (EIP-7702) may sign either way. The
     /// question to the code is a static call: it can't change anything.
     function given(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
         if (msg.sender == signer) return true;
         if (signedBy(signer, digest, signature)) return true;
-        return signer.code.length != 0
-            && SignatureCheckerLib.isValidERC1271SignatureNowCalldata(signer, digest, signature);
+        return
+            signer.code.length != 0 && SignatureCheckerLib.isValidERC1271SignatureNowCalldata(signer, digest, signature);
     }
 
     /// @notice Whether the key of `signer` itself signed `digest`.

@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 /// @title Limits per UTC day, packed into a word that is written anyway
-/// @dev A row of quotas lies at bit `row` of a word: day uint24, then for each kind used uint24 and limit uint24. All kinds
-/// of a row share the day. Days since 1970 fit 24 bits for 45,000 years.
+/// @dev A row of quotas lies at bit `row` of a word: day uint24, then for each kind used uint24 and limit uint24. All
+/// kinds of a row share the day. Days since 1970 fit 24 bits for 45,000 years.
 library DailyQuota {
     uint256 private constant _FIELD = 0xffffff;
     /// @dev The `used` fields of three kinds and the day, relative to the row.
@@ -43,8 +43,8 @@ library DailyQuota {
         uint256 shift = _shiftOf(row, kind);
         uint256 limit = started >> shift >> 24 & _FIELD;
         unchecked {
-            // No overflow: `amount` counts what one transaction did, and the sum stays in its field because the limit, as wide
-            // as the field, bounds it.
+            // No overflow: `amount` counts what one transaction did, and the sum stays in its field because the limit,
+            // as wide as the field, bounds it.
             if ((started >> shift & _FIELD) + amount > limit) return (word, false);
             return (started + (amount << shift), true);
         }

@@ -3,8 +3,8 @@ pragma solidity ^0.8.30;
 
 /// @title Text that strangers wrote, made fit to be drawn
 library Glyphs {
-    /// @notice The text with control characters as blanks and each byte that is no well-formed UTF-8 (RFC 3629), or that
-    /// XML 1.0 forbids, as a question mark. Has the length of the input.
+    /// @notice The text with control characters as blanks and each byte that is no well-formed UTF-8 (RFC 3629), or
+    /// that XML 1.0 forbids, as a question mark. Has the length of the input.
     function cleaned(string memory text) internal pure returns (string memory) {
         bytes memory source = bytes(text);
         bytes memory result = new bytes(source.length);
@@ -28,8 +28,8 @@ library Glyphs {
     /// @notice At most `most` hundredths of an em of cleaned text; what is too long ends in an ellipsis.
     function shortened(string memory text, uint256 most) internal pure returns (string memory) {
         bytes memory source = bytes(text);
-        uint256 width;
-        uint256 fits;
+        uint256 width = 0;
+        uint256 fits = 0;
         for (uint256 i; i < source.length; i += _lengthOf(source[i])) {
             // Room for the ellipsis.
             if (width + 100 <= most) fits = i;
@@ -43,7 +43,7 @@ library Glyphs {
         return string.concat(string(head), unicode"…");
     }
 
-    /// @notice Estimated width of cleaned text in hundredths of an em, rather too wide than too narrow.
+    /// @notice Estimated width of cleaned text in hundredths of an em.
     function widthOf(string memory text) internal pure returns (uint256 width) {
         bytes memory source = bytes(text);
         for (uint256 i; i < source.length; i += _lengthOf(source[i])) {
@@ -53,11 +53,12 @@ library Glyphs {
 
     /// @dev Width of the character that begins with this byte, in a bold sans-serif face.
     function _widthOf(bytes1 lead) private pure returns (uint256) {
-        if (lead >= 0xe0) return 105; // from U+0800: Chinese and other wide scripts
-        if (lead >= 0x80) return 75;
-        if (lead == "W" || lead == "M" || lead == "m" || lead == "w" || lead == "@" || lead == "%") return 96;
-        if (lead >= "A" && lead <= "Z") return 76;
-        return 62;
+        if (lead >= 0xe0) return 100; // from U+0800: Chinese and other wide scripts
+        if (lead >= 0x80) return 62;
+        if (lead == "W" || lead == "M" || lead == "m" || lead == "w" || lead == "@" || lead == "%") return 92;
+        if (lead >= "A" && lead <= "Z") return 72;
+        if (lead == " " || lead == "i" || lead == "j" || lead == "l" || lead == "t" || lead == "f") return 34;
+        return 58;
     }
 
     /// @dev Bytes of the character that begins with this byte, in well-formed text.

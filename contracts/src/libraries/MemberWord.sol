@@ -74,6 +74,7 @@ library MemberWords {
     /// @notice Whether there is a card that has not expired.
     function isActive(MemberWord word) internal view returns (bool) {
         uint256 end = expiresAt(word);
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
         return isHeld(word) && (end == 0 || block.timestamp < end);
     }
 
@@ -105,6 +106,17 @@ library MemberWords {
 
     // ---------------------------------------------------------------------------------------------------------- writes
 
+    /// @notice As `withCard` for a word that refuses nothing: it has neither card nor number yet.
+    function withFirstCard(MemberWord word, uint256 joinedAt_, uint256 expiresAt_, uint256 tier_, uint256 serial_)
+        internal
+        pure
+        returns (MemberWord)
+    {
+        return MemberWord.wrap(
+            MemberWord.unwrap(word) | joinedAt_ | expiresAt_ << _EXPIRES_AT | tier_ << _TIER | serial_ << _SERIAL
+        );
+    }
+
     /// @notice Puts a card and its number into the word. The values must fit their fields.
     function withCard(MemberWord word, uint256 joinedAt_, uint256 expiresAt_, uint256 tier_, uint256 serial_)
         internal
@@ -112,8 +124,8 @@ library MemberWords {
         returns (MemberWord)
     {
         return MemberWord.wrap(
-            MemberWord.unwrap(word) & ~(_CARD_MASK | _SERIAL_MASK) | joinedAt_ | expiresAt_ << _EXPIRES_AT
-                | tier_ << _TIER | serial_ << _SERIAL
+            MemberWord.unwrap(word) & ~(_CARD_MASK | _SERIAL_MASK) | joinedAt_ | expiresAt_ << _EXPIRES_AT | tier_
+                << _TIER | serial_ << _SERIAL
         );
     }
 
@@ -137,9 +149,8 @@ library MemberWords {
     }
 
     function withMovedAt(MemberWord word, uint256 movedAt_) internal pure returns (MemberWord) {
-        return MemberWord.wrap(
-            MemberWord.unwrap(word) & ~(uint256(type(uint40).max) << _MOVED_AT) | movedAt_ << _MOVED_AT
-        );
+        return
+            MemberWord.wrap(MemberWord.unwrap(word) & ~(uint256(type(uint40).max) << _MOVED_AT) | movedAt_ << _MOVED_AT);
     }
 
     function withFlag(MemberWord word, uint256 flag) internal pure returns (MemberWord) {
@@ -153,8 +164,7 @@ library MemberWords {
     /// @notice Makes everything the wallet signed so far worthless. Reverts where the field is full.
     function withNextNonce(MemberWord word) internal pure returns (MemberWord) {
         uint24 next = uint24(nonce(word)) + 1;
-        return MemberWord.wrap(
-            MemberWord.unwrap(word) & ~(uint256(type(uint24).max) << _NONCE) | uint256(next) << _NONCE
-        );
+        return
+            MemberWord.wrap(MemberWord.unwrap(word) & ~(uint256(type(uint24).max) << _NONCE) | uint256(next) << _NONCE);
     }
 }

@@ -4,8 +4,9 @@ pragma solidity ^0.8.30;
 import {LibClone} from "solady/utils/LibClone.sol";
 
 /// @title What can never change in a program, carried in the code of its clones
-/// @dev Written by the factory, read by the clone itself. A membership carries: factory 20 bytes, program key 32, recovery
-/// delay 4, cool-down 4, background 3, ink 3, length of the name 1, name, symbol. A stamp contract: membership 20, season 1.
+/// @dev Written by the factory, read by the clone itself. A membership carries: factory 20 bytes, program key 32,
+/// recovery delay 4, cool-down 4, background 3, ink 3, length of the name 1, name, symbol. A stamp contract: membership
+/// 20, season 1.
 library ProgramTerms {
     uint256 private constant _KEY = 20;
     uint256 private constant _DELAY = 52;

@@ -31,8 +31,8 @@ library StampTypeWords {
         uint256 blockSize_
     ) internal pure returns (StampTypeWord) {
         return StampTypeWord.wrap(
-            cap_ | opens_ << _OPENS | closes_ << _CLOSES | flags_ << _FLAGS | minTier_ << _MIN_TIER
-                | blockFirst_ << _BLOCK_FIRST | blockSize_ << _BLOCK_SIZE
+            cap_ | opens_ << _OPENS | closes_ << _CLOSES | flags_ << _FLAGS | minTier_ << _MIN_TIER | blockFirst_
+                << _BLOCK_FIRST | blockSize_ << _BLOCK_SIZE
         );
     }
 
@@ -78,6 +78,7 @@ library StampTypeWords {
 
     function isOpen(StampTypeWord word) internal view returns (bool) {
         uint256 end = closes(word);
+        // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
         return block.timestamp >= opens(word) && (end == 0 || block.timestamp < end);
     }
 
@@ -95,8 +96,6 @@ library StampTypeWords {
         uint256 flags_,
         uint256 minTier_
     ) internal pure returns (StampTypeWord) {
-        return withMore(
-            pack(cap_, opens_, closes_, flags_, minTier_, blockFirst(word), blockSize(word)), minted(word)
-        );
+        return withMore(pack(cap_, opens_, closes_, flags_, minTier_, blockFirst(word), blockSize(word)), minted(word));
     }
 }

@@ -34,16 +34,15 @@ library StampWords {
 
     /// @notice Why a mint of this type is refused; NONE = it is not.
     function refusal(StampWord word, uint256 stampType) internal pure returns (uint256) {
-        uint256 bit = 1 << (stampType - 1);
         uint256 raw = StampWord.unwrap(word);
-        if (raw & (bit | bit << _CLAIMED | _MOVED) == 0) return Skip.NONE;
+        uint256 both = _bothBits(stampType);
+        if (raw & (both | _MOVED) == 0) return Skip.NONE;
         if (raw & _MOVED != 0) return Skip.MOVED;
-        return raw & bit != 0 ? Skip.ALREADY_HELD : Skip.EVER_CLAIMED;
+        return raw & both & _MASK != 0 ? Skip.ALREADY_HELD : Skip.EVER_CLAIMED;
     }
 
     function withStamp(StampWord word, uint256 stampType) internal pure returns (StampWord) {
-        uint256 bit = 1 << (stampType - 1);
-        return StampWord.wrap(StampWord.unwrap(word) | bit | bit << _CLAIMED);
+        return StampWord.wrap(StampWord.unwrap(word) | _bothBits(stampType));
     }
 
     /// @notice The stamp is gone; that the wallet once got it stays.
@@ -74,5 +73,13 @@ library StampWords {
         moved = held(from) & ~known;
         dropped = held(from) & known;
         joined = StampWord.wrap(StampWord.unwrap(word) | moved | claimed(from) << _CLAIMED);
+    }
+
+    /// @dev The held and the claimed bit of a type.
+    function _bothBits(uint256 stampType) private pure returns (uint256) {
+        unchecked {
+            // Types are 1-120.
+            return (1 | 1 << _CLAIMED) << (stampType - 1);
+        }
     }
 }

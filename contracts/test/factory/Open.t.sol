@@ -223,6 +223,35 @@ contract OpenTest is ProgramTest {
         Stamps(b).mint(stranger, 1);
     }
 
+    function test_RevertWhen_TheCodeThatAMembershipBorrowsIsCalledDirectly() external {
+        // The implementation's constructor put it there with its first creation.
+        Cards office = Cards(vm.computeCreateAddress(cardsCode, 1));
+        vm.assertGt(address(office).code.length, 0, "there is such code");
+        bytes[10] memory tries = [
+            abi.encodeCall(M.initialize, (opening())),
+            abi.encodeCall(M.linkSeason, (stranger)),
+            abi.encodeCall(office.grantRoles, (stranger, 15)),
+            abi.encodeCall(M.pause, ()),
+            abi.encodeCall(M.unpause, ()),
+            abi.encodeCall(M.setCap, (1)),
+            abi.encodeCall(M.setBaseURI, ("ipfs://x/")),
+            abi.encodeCall(M.raiseVoucherEpoch, ()),
+            abi.encodeCall(M.readmit, (alice, 1, YEAR)),
+            abi.encodeCall(office.completeOwnershipHandover, (stranger))
+        ];
+        vm.startPrank(stranger);
+        office.requestOwnershipHandover();
+        for (uint256 i; i < tries.length; ++i) {
+            (bool done,) = address(office).call(tries[i]);
+            vm.assertFalse(done, vm.toString(i));
+        }
+        vm.stopPrank();
+        vm.assertTrue(uint160(office.owner()) < 256, "nobody owns it");
+        // Nor does a membership take what it does not know.
+        (bool known,) = address(cards).call(abi.encodeWithSignature("upgradeToAndCall(address,bytes)", stranger, ""));
+        vm.assertFalse(known);
+    }
+
     function test_WhenSomeoneClonesAnImplementationByHand() external {
         // The code of a real program's clone, with all its terms, put elsewhere: same factory, same key.
         address copy = named("copy");
@@ -288,6 +317,20 @@ contract OpenTest is ProgramTest {
         vm.assertEq(c.baseURI(), "ipfs://cards/");
         vm.assertEq(c.contractURI(), "ipfs://collection");
         vm.assertEq(s.baseURI(), "ipfs://stamps/");
+    }
+
+    function test_RevertWhen_TheFactoryIsGivenAnImplementationWithoutCode() external {
+        address[2][2] memory bad = [[stranger, stampsCode], [cardsCode, address(0)]];
+        for (uint256 i; i < bad.length; ++i) {
+            // Caught by hand, for a cheatcode that deploys tells its own error.
+            try this.deployFactory(bad[i][0], bad[i][1]) {
+                vm.assertTrue(false, "deployed");
+            } catch {}
+        }
+    }
+
+    function deployFactory(address a, address b) external {
+        vm.deployCode("LoyaltyFactory.sol:LoyaltyFactory", abi.encode(a, b));
     }
 
     function test_RevertWhen_AnyoneButTheFactoryLinksASeason() external {

@@ -13,7 +13,8 @@ import {ILoyaltyStamps as S} from "../../src/interfaces/ILoyaltyStamps.sol";
 /// @dev Each public function is one act. It looks for wallets the act can succeed with, most of the time, and catches the
 /// revert of the call itself; nothing else here may revert. A broken law is kept in `broken`, for the invariant to tell.
 contract ProgramHandler is ProgramTest {
-    uint256 internal constant WALLETS = 40;
+    uint256 internal constant FEWEST = 32;
+    uint256 internal constant MOST = 64;
     uint256 internal constant NO_KIND = 3;
     uint256 internal constant TYPES = 9;
 
@@ -29,7 +30,7 @@ contract ProgramHandler is ProgramTest {
     enum Want {
         ANY,
         MEMBER,
-        EXPIRED,
+        LIMITED,
         UNTOUCHED,
         GONE,
         STAMPS_ONLY
@@ -39,7 +40,7 @@ contract ProgramHandler is ProgramTest {
     address[] public wallets;
     string public broken;
 
-    string[] public acts;
+    string[] private _acts;
     mapping(bytes32 act => uint256) public tries;
     mapping(bytes32 act => uint256) public successes;
     uint256 public calls;
@@ -48,8 +49,8 @@ contract ProgramHandler is ProgramTest {
     mapping(bytes32 voucher => uint256) private _landed;
     mapping(address target => mapping(uint256 kind => mapping(uint256 day => uint256))) private _used;
     mapping(address season => mapping(uint256 stampType => uint256)) public minted;
-    /// @dev Stamps given less stamps that may return, of one type to one wallet.
-    mapping(address season => mapping(uint256 tokenId => uint256)) private _given;
+    /// @dev Whether this wallet, or one that moved to it, ever had a stamp of this type that may not return.
+    mapping(address season => mapping(uint256 tokenId => bool)) private _given;
     mapping(address wallet => uint256) private _nonce;
     mapping(address wallet => bool) private _touched;
     uint32 private _index;
@@ -58,7 +59,7 @@ contract ProgramHandler is ProgramTest {
     function setUp() public override {
         super.setUp();
         spring = openSeason();
-        for (uint256 i; i < WALLETS; ++i) {
+        for (uint256 i; i < FEWEST; ++i) {
             wallets.push(named(string.concat("wallet ", vm.toString(i))));
         }
         // One is a contract that signs with another key, one an account with delegated code that knows no signatures.
@@ -93,7 +94,7 @@ contract ProgramHandler is ProgramTest {
         uint256[] memory items = new uint256[](1 + r % 5);
         for (uint256 i; i < items.length; ++i) {
             // Any wallets, so that there are duplicates, members and those who left.
-            items[i] = cardItem(wallets[uint256(keccak256(abi.encode(r, i))) % WALLETS], tier(r >> i), expiry(r >> i));
+            items[i] = cardItem(wallets[uint256(keccak256(abi.encode(r, i))) % wallets.length], tier(r >> i), expiry(r >> i));
         }
         attempt("mintBatch", minter, address(cards), abi.encodeCall(M.mintBatch, (items)), MINT);
     }
@@ -116,7 +117,13 @@ contract ProgramHandler is ProgramTest {
             M.claimBearer,
             (v, signer, signCard(v), agree(v, claimer, claimKey), claimer, agree(v, claimer, claimer))
         );
-        send("claimBearer", Sent(cards.digestOf(Consents.hash(v)), address(cards), claimer, data));
+        if (!send("claimBearer", Sent(cards.digestOf(Consents.hash(v)), address(cards), claimer, data))) return;
+        address other = find(r, Want.UNTOUCHED);
+        data = abi.encodeCall(
+            M.claimBearer, (v, signer, signCard(v), agree(v, other, claimKey), other, agree(v, other, other))
+        );
+        (bool again,) = address(cards).call(data);
+        law(!again, "a bearer voucher lands once, whoever claims");
     }
 
     /// @notice Somebody keeps a claim and sends it in again, or for the first time where it failed.
@@ -129,7 +136,7 @@ contract ProgramHandler is ProgramTest {
         uint256 r = dice(seed);
         uint256[] memory items = new uint256[](1 + r % 3);
         for (uint256 i; i < items.length; ++i) {
-            address holder = find(r >> i, Want.MEMBER);
+            address holder = find(r >> i, Want.LIMITED);
             uint40 current = cards.membershipOf(holder).expiresAt;
             // One in four expects what is not there.
             uint40 expected = r >> (8 + i) & 3 == 0 ? current + 1 : current;
@@ -143,7 +150,9 @@ contract ProgramHandler is ProgramTest {
         uint256 r = dice(seed);
         uint256[] memory items = new uint256[](1 + r % 3);
         for (uint256 i; i < items.length; ++i) {
-            items[i] = tierItem(find(r >> i, Want.MEMBER), 1 + (r >> i) % 3);
+            // The same tier for the same wallet: a batch that contradicts itself would change something each time.
+            address holder = find(r >> i, Want.MEMBER);
+            items[i] = tierItem(holder, 1 + uint256(keccak256(abi.encode(r, holder))) % 3);
         }
         attempt("setTierBatch", manager, address(cards), abi.encodeCall(M.setTierBatch, (items)), MANAGE);
     }
@@ -187,7 +196,11 @@ contract ProgramHandler is ProgramTest {
 
     function migrateStamps(uint256 seed) external {
         uint256 r = dice(seed);
-        move("migrateStamps", find(r, Want.STAMPS_ONLY), find(r >> 8, Want.UNTOUCHED));
+        address from = find(r, Want.STAMPS_ONLY);
+        if (stamps.balanceOf(from) == 0) {
+            attempt("mintStamp", minter, address(stamps), abi.encodeCall(S.mint, (from, stampType(r))), MINT);
+        }
+        move("migrateStamps", from, find(r >> 8, Want.UNTOUCHED));
     }
 
     function proposeRecovery(uint256 seed) external {
@@ -200,8 +213,8 @@ contract ProgramHandler is ProgramTest {
 
     function executeRecovery(uint256 seed) external {
         uint256 r = dice(seed);
-        for (uint256 i; i < WALLETS; ++i) {
-            address from = wallets[(r + i) % WALLETS];
+        for (uint256 i; i < wallets.length; ++i) {
+            address from = wallets[(r + i) % wallets.length];
             M.Recovery memory p = cards.recoveryOf(from);
             if (p.to == address(0) || p.endsAt < block.timestamp) continue;
             if (p.readyAt > block.timestamp && r & 3 != 0) {
@@ -220,8 +233,8 @@ contract ProgramHandler is ProgramTest {
 
     function vetoRecovery(uint256 seed) external {
         uint256 r = dice(seed);
-        for (uint256 i; i < WALLETS; ++i) {
-            address holder = wallets[(r + i) % WALLETS];
+        for (uint256 i; i < wallets.length; ++i) {
+            address holder = wallets[(r + i) % wallets.length];
             M.Recovery memory p = cards.recoveryOf(holder);
             if (p.to == address(0)) continue;
             uint40 deadline = uint40(block.timestamp + 1);
@@ -247,69 +260,76 @@ contract ProgramHandler is ProgramTest {
         uint256[] memory items = new uint256[](1 + r % 8);
         for (uint256 i; i < items.length; ++i) {
             uint256 q = uint256(keccak256(abi.encode(r, i)));
-            items[i] = stampId(wallets[q % WALLETS], stampType(q >> 16));
+            items[i] = stampId(wallets[q % wallets.length], stampType(q >> 16));
         }
         attempt("mintStampBatch", minter, address(season(r)), abi.encodeCall(S.mintBatch, (items)), MINT);
     }
 
     function claimStamp(uint256 seed) external {
         uint256 r = dice(seed);
-        Stamps at = season(r);
+        Stamps where = season(r);
         S.StampVoucher memory v = stampVoucher(find(r, Want.ANY), stampType(r));
-        bytes32 digest = at.digestOf(Consents.hash(v));
-        bytes memory data = abi.encodeCall(S.claim, (v, signer, signed(signer, digest)));
-        send("claimStamp", Sent(digest, address(at), v.to, data));
+        bytes32 voucher = where.digestOf(Consents.hash(v));
+        bytes memory data = abi.encodeCall(S.claim, (v, signer, signed(signer, voucher)));
+        send("claimStamp", Sent(voucher, address(where), v.to, data));
     }
 
     function claimStampBearer(uint256 seed) external {
         uint256 r = dice(seed);
-        Stamps at = season(r);
+        Stamps where = season(r);
         S.BearerStampVoucher memory v = bearerStamp(_index++, stampType(r));
         address claimer = find(r, Want.ANY);
-        bytes32 digest = at.digestOf(Consents.hash(v));
-        bytes32 agreement = at.digestOf(Consents.claim(Consents.hash(v), claimer));
+        bytes32 voucher = where.digestOf(Consents.hash(v));
+        bytes32 agreement = where.digestOf(Consents.claim(Consents.hash(v), claimer));
         bytes memory data = abi.encodeCall(
             S.claimBearer,
-            (v, signer, signed(signer, digest), signed(claimKey, agreement), claimer, signed(claimer, agreement))
+            (v, signer, signed(signer, voucher), signed(claimKey, agreement), claimer, signed(claimer, agreement))
         );
-        send("claimStampBearer", Sent(digest, address(at), claimer, data));
+        if (!send("claimStampBearer", Sent(voucher, address(where), claimer, data))) return;
+        address other = find(r >> 8, Want.UNTOUCHED);
+        agreement = where.digestOf(Consents.claim(Consents.hash(v), other));
+        data = abi.encodeCall(
+            S.claimBearer, (v, signer, signed(signer, voucher), signed(claimKey, agreement), other, signed(other, agreement))
+        );
+        (bool again,) = address(where).call(data);
+        law(!again, "a bearer voucher lands once, whoever claims");
     }
 
     function redeem(uint256 seed) external {
         uint256 r = dice(seed);
-        (Stamps at, address holder, uint8 t) = findStamp(r);
+        (Stamps where, address holder, uint8 t) = findStamp(r);
         if (holder == address(0)) return;
         uint40 deadline = uint40(block.timestamp + 1);
         bytes32 order = bytes32(++_orders);
-        bytes memory signature = signed(holder, at.digestOf(Consents.redeem(holder, t, order, deadline)));
+        bytes memory signature = signed(holder, where.digestOf(Consents.redeem(holder, t, order, deadline)));
         bytes memory data = abi.encodeCall(S.redeem, (holder, t, order, deadline, signature));
-        if (attempt("redeem", relayer, address(at), data, NO_KIND)) {
-            law(at.redeemedFor(stampId(holder, t)) == order, "a stamp is redeemed for its order");
+        if (attempt("redeem", relayer, address(where), data, NO_KIND)) {
+            law(where.redeemedFor(stampId(holder, t)) == order, "a stamp is redeemed for its order");
             bytes memory other = abi.encodeCall(S.redeem, (holder, t, bytes32(++_orders), deadline, ""));
             vm.prank(holder);
-            (bool again,) = address(at).call(other);
+            (bool again,) = address(where).call(other);
             law(!again, "a stamp is redeemed for one order only");
         }
     }
 
     function burnStamp(uint256 seed) external {
         uint256 r = dice(seed);
-        (Stamps at, address holder, uint8 t) = findStamp(r);
+        (Stamps where, address holder, uint8 t) = findStamp(r);
         if (holder == address(0)) return;
         uint40 deadline = uint40(block.timestamp + 1);
-        bytes memory signature = signed(holder, at.digestOf(Consents.burnStamp(holder, t, deadline)));
+        bytes memory signature = signed(holder, where.digestOf(Consents.burnStamp(holder, t, deadline)));
         bytes memory data = abi.encodeCall(S.burn, (holder, t, deadline, signature));
-        attempt("burnStamp", r & 1 == 0 ? holder : relayer, address(at), data, NO_KIND);
+        attempt("burnStamp", r & 1 == 0 ? holder : relayer, address(where), data, NO_KIND);
     }
 
     function revokeStamp(uint256 seed) external {
         uint256 r = dice(seed);
-        (Stamps at, address holder, uint8 t) = findStamp(r);
+        (Stamps where, address holder, uint8 t) = findStamp(r);
         if (holder == address(0)) return;
         bool mayReturn = r & 1 == 0;
         bytes memory data = abi.encodeCall(S.revokeStamp, (holder, t, mayReturn, "till error"));
-        if (attempt("revokeStamp", manager, address(at), data, MANAGE) && mayReturn) {
-            --_given[address(at)][stampId(holder, t)];
+        if (attempt("revokeStamp", manager, address(where), data, MANAGE) && mayReturn) {
+            _given[address(where)][stampId(holder, t)] = false;
         }
     }
 
@@ -328,9 +348,9 @@ contract ProgramHandler is ProgramTest {
     function setLimits(uint256 seed) external {
         uint256 r = dice(seed);
         uint256 kind = r % 3;
-        address at = r & 8 == 0 ? address(cards) : address(season(r));
+        address where = r & 8 == 0 ? address(cards) : address(season(r));
         uint24 limit = uint24(4 + (r >> 8) % 12);
-        attempt("setQuota", owner, at, abi.encodeCall(M.setQuota, (kind, limit)), NO_KIND);
+        attempt("setQuota", owner, where, abi.encodeCall(M.setQuota, (kind, limit)), NO_KIND);
         attempt("setCap", owner, address(cards), abi.encodeCall(M.setCap, (uint32(10 + (r >> 16) % 16))), NO_KIND);
     }
 
@@ -360,7 +380,7 @@ contract ProgramHandler is ProgramTest {
         if (thief == victim) return;
         M.Move memory m = moveOf(victim, thief);
         bytes memory own = consent(m, thief);
-        (Stamps at, address holder, uint8 t) = findStamp(r);
+        (Stamps where, address holder, uint8 t) = findStamp(r);
         bytes[] memory data = new bytes[](9);
         address[] memory target = new address[](9);
         for (uint256 i; i < 9; ++i) {
@@ -373,9 +393,9 @@ contract ProgramHandler is ProgramTest {
         data[4] = abi.encodeCall(M.mint, (thief, 3, FOR_LIFE));
         data[5] = abi.encodeCall(cards.grantRoles, (thief, 15));
         data[6] = abi.encodeCall(S.moveAll, (victim, thief));
-        target[6] = address(at);
+        target[6] = address(where);
         data[7] = abi.encodeCall(S.redeem, (holder, t, "stolen", m.deadline, own));
-        target[7] = address(at);
+        target[7] = address(where);
         data[8] = redirected(thief);
         if (data[8].length == 0) data[8] = data[0];
         for (uint256 i; i < 9; ++i) {
@@ -445,14 +465,17 @@ contract ProgramHandler is ProgramTest {
                 held == was.targetHeld[i] | (was.held[i] & ~was.targetClaimed[i]),
                 "a move gives what the target never had, and no more"
             );
+            for (uint256 t = 1; t <= TYPES; ++t) {
+                if (_given[address(both[i])][stampId(was.from, t)]) _given[address(both[i])][stampId(was.to, t)] = true;
+            }
         }
     }
 
     /// @dev Sends in a claim and keeps it, to be sent again.
-    function send(string memory act, Sent memory s) internal {
+    function send(string memory act, Sent memory s) internal returns (bool done) {
         // A claim that has landed may still be sent, but must never land again.
         bool used = _landed[s.voucher] != 0;
-        bool done = attempt(act, relayer, s.target, s.data, CLAIM);
+        done = attempt(act, relayer, s.target, s.data, CLAIM);
         if (done) {
             law(!used, "a voucher lands once");
             ++_landed[s.voucher];
@@ -480,7 +503,7 @@ contract ProgramHandler is ProgramTest {
         returns (bool done)
     {
         bytes32 key = bytes32(bytes(act));
-        if (tries[key]++ == 0) acts.push(act);
+        if (tries[key]++ == 0) _acts.push(act);
         vm.recordLogs();
         vm.prank(caller);
         (done,) = target.call(data);
@@ -527,15 +550,16 @@ contract ProgramHandler is ProgramTest {
                 law(from == address(0) || to == address(0), "nothing is ever transferred");
                 if (from == address(0)) {
                     law(address(uint160(token)) == to, "an id names its holder");
+                    if (logs[i].emitter != address(cards)) {
+                        law(!_given[logs[i].emitter][token], "one stamp of a type per wallet, ever");
+                        _given[logs[i].emitter][token] = true;
+                    }
                     if (!moved) {
                         law(logs[i].emitter == target, "only the contract called mints");
                         if (kind == MINT || kind == CLAIM) ++happened;
                         else law(false, "nothing but a mint, a claim or a move makes a token");
                         _lastMinted = token;
-                        if (logs[i].emitter != address(cards)) {
-                            ++minted[logs[i].emitter][token >> 160];
-                            law(++_given[logs[i].emitter][token] == 1, "one stamp of a type per wallet, ever");
-                        }
+                        if (logs[i].emitter != address(cards)) ++minted[logs[i].emitter][token >> 160];
                     }
                 }
             } else if (kind == MANAGE) {
@@ -570,22 +594,27 @@ contract ProgramHandler is ProgramTest {
     }
 
     /// @notice A wallet as wanted, if there is one, from a random start; one time in eight any wallet.
-    function find(uint256 r, Want want) internal view returns (address) {
+    function find(uint256 r, Want want) internal returns (address) {
         r = uint256(keccak256(abi.encode(r, want)));
-        if (want == Want.ANY || r & 7 == 0) return wallets[(r >> 8) % WALLETS];
+        if (want == Want.ANY || r & 7 == 0) return wallets[(r >> 8) % wallets.length];
         uint256[] memory words = cards.wordsOf(wallets);
-        for (uint256 i; i < WALLETS; ++i) {
-            uint256 at = ((r >> 8) + i) % WALLETS;
-            if (fits(words[at], wallets[at], want)) return wallets[at];
+        for (uint256 i; i < wallets.length; ++i) {
+            uint256 n = ((r >> 8) + i) % wallets.length;
+            if (fits(words[n], wallets[n], want)) return wallets[n];
         }
-        return wallets[(r >> 8) % WALLETS];
+        // Wallets that moved away never come back: somebody new has to come.
+        if (want == Want.UNTOUCHED && wallets.length < MOST) {
+            wallets.push(named(string.concat("wallet ", vm.toString(wallets.length))));
+            return wallets[wallets.length - 1];
+        }
+        return wallets[(r >> 8) % wallets.length];
     }
 
     function fits(uint256 word, address wallet, Want want) internal view returns (bool) {
         bool held = uint40(word) != 0;
         uint8 flags = uint8(word >> 216);
         if (want == Want.MEMBER) return held;
-        if (want == Want.EXPIRED) return held && uint40(word >> 40) != 0 && uint40(word >> 40) <= block.timestamp;
+        if (want == Want.LIMITED) return held && uint40(word >> 40) != 0;
         if (want == Want.UNTOUCHED) return !held && flags == 0;
         if (want == Want.GONE) return flags & (FLAG_LEFT | FLAG_REVOKED) != 0;
         if (held || flags & FLAG_REVOKED != 0) return false;
@@ -593,16 +622,16 @@ contract ProgramHandler is ProgramTest {
     }
 
     /// @notice A living stamp; holder zero = there is none.
-    function findStamp(uint256 r) internal view returns (Stamps at, address holder, uint8 t) {
-        at = season(r);
-        uint256[] memory words = at.wordsOf(wallets);
-        for (uint256 i; i < WALLETS; ++i) {
-            uint256 n = (r + i) % WALLETS;
+    function findStamp(uint256 r) internal view returns (Stamps where, address holder, uint8 t) {
+        where = season(r);
+        uint256[] memory words = where.wordsOf(wallets);
+        for (uint256 i; i < wallets.length; ++i) {
+            uint256 n = (r + i) % wallets.length;
             uint256 held = uint120(words[n]);
             if (held == 0) continue;
             for (uint256 j; j < TYPES; ++j) {
                 t = uint8(1 + ((r >> 16) + j) % TYPES);
-                if (held >> (t - 1) & 1 != 0) return (at, wallets[n], t);
+                if (held >> (t - 1) & 1 != 0) return (where, wallets[n], t);
             }
         }
     }
@@ -635,7 +664,7 @@ contract ProgramHandler is ProgramTest {
     function check() external {
         uint256[] memory words = cards.wordsOf(wallets);
         uint256 living;
-        for (uint256 i; i < WALLETS; ++i) {
+        for (uint256 i; i < wallets.length; ++i) {
             uint256 word = words[i];
             if (uint40(word) != 0) ++living;
             uint64 serial = uint64(word >> 88);
@@ -655,30 +684,30 @@ contract ProgramHandler is ProgramTest {
         law(living <= cards.cap(), "the living are within the cap");
         checkSeason(stamps);
         checkSeason(spring);
-        checkWallet(wallets[calls % WALLETS]);
+        checkWallet(wallets[calls % wallets.length]);
     }
 
     function cardsIssued() internal view returns (uint256) {
         return cards.issued();
     }
 
-    function checkSeason(Stamps at) internal {
-        uint256[] memory words = at.wordsOf(wallets);
-        uint256 all = at == stamps ? TYPES : 3;
-        uint256[] memory living = new uint256[](all + 1);
-        for (uint256 i; i < WALLETS; ++i) {
+    function checkSeason(Stamps where) internal {
+        uint256[] memory words = where.wordsOf(wallets);
+        uint256 last = address(where) == address(stamps) ? TYPES : 3;
+        uint256[] memory living = new uint256[](last + 1);
+        for (uint256 i; i < wallets.length; ++i) {
             uint256 held = uint120(words[i]);
             law(held & ~(words[i] >> 120) == 0, "what is held was claimed");
             if (words[i] >> 240 & 1 != 0) law(held == 0, "a wallet that moved away holds no stamp");
-            law(held >> all == 0, "only types that exist are held");
-            for (uint256 t = 1; t <= all; ++t) {
+            law(held >> last == 0, "only types that exist are held");
+            for (uint256 t = 1; t <= last; ++t) {
                 living[t] += held >> (t - 1) & 1;
             }
         }
-        for (uint256 t = 1; t <= all; ++t) {
-            S.TypeInfo memory info = at.typeOf(t);
+        for (uint256 t = 1; t <= last; ++t) {
+            S.TypeInfo memory info = where.typeOf(t);
             law(info.minted <= info.cap, "what was ever minted is within the cap");
-            law(info.minted == minted[address(at)][t], "minted counts every mint and no move");
+            law(info.minted == minted[address(where)][t], "minted counts every mint and no move");
             law(living[t] <= info.minted, "no more live than were minted");
         }
     }
@@ -696,8 +725,8 @@ contract ProgramHandler is ProgramTest {
         }
     }
 
-    function owned(address at, uint256 token, address wallet) internal returns (uint256) {
-        try Stamps(at).ownerOf(token) returns (address holder) {
+    function owned(address where, uint256 token, address wallet) internal returns (uint256) {
+        try Stamps(where).ownerOf(token) returns (address holder) {
             law(holder == wallet, "a token is its wallet's");
             return 1;
         } catch {
@@ -706,12 +735,13 @@ contract ProgramHandler is ProgramTest {
     }
 
     function checkAllWallets() external {
-        for (uint256 i; i < WALLETS; ++i) {
+        for (uint256 i; i < wallets.length; ++i) {
             checkWallet(wallets[i]);
         }
     }
 
-    function actCount() external view returns (uint256) {
-        return acts.length;
+    /// @notice Names of all acts that were tried.
+    function acts() external view returns (string[] memory) {
+        return _acts;
     }
 }

@@ -121,6 +121,13 @@ contract BurnTest is ProgramTest {
         vm.assertEq(cards.balanceOf(alice), 0);
     }
 
+    function test_WhenTheHolderCalls_NeedsNoDeadline() external {
+        mintCard(alice);
+        vm.prank(alice);
+        cards.burn(alice, 0, "");
+        vm.assertEq(cards.balanceOf(alice), 0);
+    }
+
     function test_WhenTheHolderIsAContractWallet() external {
         address safe = address(new SigningWallet(alice));
         mintCard(safe);

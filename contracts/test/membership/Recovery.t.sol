@@ -324,6 +324,36 @@ contract RecoveryTest is ProgramTest {
         cards.grantRoles(guardian, GUARDIAN);
         vm.warp(READY);
         refuseExecution(alice);
+        vm.assertEq(cards.recoveryOf(alice).to, address(0), "nothing is proposed");
+        propose(alice, carol);
+        vm.warp(READY + RECOVERY_DELAY);
+        cards.executeRecovery(alice);
+        vm.assertEq(cards.balanceOf(carol), 1);
+    }
+
+    function test_WhenTheProposerGetsTheRoleAgain_AfterRenouncingIt() external {
+        mintCard(alice);
+        propose(alice, bob);
+        vm.warp(START + 1);
+        vm.prank(guardian);
+        cards.renounceRoles(GUARDIAN);
+        vm.prank(owner);
+        cards.grantRoles(guardian, GUARDIAN | MANAGER);
+        vm.warp(READY);
+        refuseExecution(alice);
+    }
+
+    function test_WhenTheProposerGetsTheRoleAgain_ButAnotherRoleCountsForNothing() external {
+        vm.prank(owner);
+        cards.grantRoles(guardian, MANAGER);
+        mintCard(alice);
+        propose(alice, bob);
+        vm.warp(START + 1);
+        vm.prank(owner);
+        cards.revokeRoles(guardian, MANAGER);
+        vm.warp(READY);
+        cards.executeRecovery(alice);
+        vm.assertEq(cards.balanceOf(bob), 1);
     }
 
     function test_WhenTheCardMovedAShortWhileAgo() external {
@@ -348,6 +378,15 @@ contract RecoveryTest is ProgramTest {
         cards.requestOwnershipHandover();
         vm.prank(owner);
         cards.completeOwnershipHandover(stranger);
+        uint256 before = vm.snapshotState();
+        vm.warp(READY);
+        refuseExecution(alice);
+        vm.revertToState(before);
+        // Nor when ownership comes back.
+        vm.prank(owner);
+        cards.requestOwnershipHandover();
+        vm.prank(stranger);
+        cards.completeOwnershipHandover(owner);
         vm.warp(READY);
         refuseExecution(alice);
     }

@@ -94,6 +94,14 @@ contract StandardsTest is ProgramTest {
         refuseReads(id(voided));
         refuse(M.LoyaltyMembership_NotFound.selector, id(alice));
         cards.ownerOf(id(alice));
+        // The error that ERC-7858 asks for, from ERC-6093.
+        bytes memory nonexistent = abi.encodeWithSignature("ERC721NonexistentToken(uint256)", id(alice));
+        vm.expectRevert(nonexistent);
+        cards.startTime(id(alice));
+        vm.expectRevert(nonexistent);
+        cards.endTime(id(alice));
+        vm.expectRevert(nonexistent);
+        cards.isTokenExpired(id(alice));
     }
 
     function testFuzz_RevertWhen_AnIdIsLongerThanAnAddress(uint96 high) external {
@@ -195,6 +203,10 @@ contract StandardsTest is ProgramTest {
         vm.assertEq(tiers[0], 3);
         vm.assertEq(tiers[1], 0);
         vm.assertEq(tiers[2], 0);
+        migrate(alice, carol);
+        tiers = cards.standingsOf(list(id(alice), id(carol)));
+        vm.assertEq(tiers[0], 256, "no tier, but a word of its own for a wallet that moved away");
+        vm.assertEq(tiers[1], 3);
     }
 
     function test_WhenHoldingsAreAsked() external {

@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {ProgramTest, Vm} from "../support/ProgramTest.sol";
 import {Stamps} from "../support/Standards.sol";
+import {Consents} from "../support/Consents.sol";
 import {RefusingWallet} from "../support/Wallets.sol";
 import {ILoyaltyStamps as S} from "../../src/interfaces/ILoyaltyStamps.sol";
 
@@ -96,6 +97,24 @@ contract StampsMintTest is ProgramTest {
         refuse(S.LoyaltyStamps_Refused.selector, alice, 1, MOVED);
         vm.prank(minter);
         spring.mint(alice, 1);
+
+        // In a batch it is skipped, and a gated type is no way in either.
+        S.TypeBlock[] memory types = new S.TypeBlock[](1);
+        types[0] = S.TypeBlock(10, 1, NO_CAP, 0, 0, 1, 3, "Gold only");
+        vm.prank(owner);
+        spring.defineTypes(types);
+        vm.expectEmit(address(spring));
+        emit S.Skipped(stampId(alice, 1), MOVED);
+        vm.expectEmit(address(spring));
+        emit S.Skipped(stampId(alice, 10), MOVED);
+        vm.prank(minter);
+        spring.mintBatch(list(stampId(alice, 1), stampId(bob, 1), stampId(alice, 10)));
+        vm.assertEq(spring.balanceOf(alice), 0);
+        vm.assertEq(spring.balanceOf(bob), 1);
+        S.StampVoucher memory v = stampVoucher(alice, 2);
+        bytes memory signature = signed(signer, spring.digestOf(Consents.hash(v)));
+        refuse(S.LoyaltyStamps_Refused.selector, alice, 2, MOVED);
+        spring.claim(v, signer, signature);
     }
 
     function test_RevertWhen_TheWalletIsTheZeroAddress() external {

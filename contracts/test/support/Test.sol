@@ -29,6 +29,7 @@ interface Vm {
     function revertToState(uint256 id) external returns (bool);
     function load(address account, bytes32 slot) external view returns (bytes32);
     function store(address account, bytes32 slot, bytes32 value) external;
+    function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function getBlockTimestamp() external view returns (uint256);
     function deployCode(string calldata artifact) external returns (address);
     function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
@@ -71,6 +72,8 @@ interface Vm {
     function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
     function parseJsonKeys(string calldata json, string calldata key) external pure returns (string[] memory);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
+    function setEnv(string calldata name, string calldata value) external;
+    function envOr(string calldata name, uint256 otherwise) external view returns (uint256);
     function readFile(string calldata path) external view returns (string memory);
     function readDir(string calldata path, uint64 depth) external view returns (DirEntry[] memory);
 

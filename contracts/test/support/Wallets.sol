@@ -29,7 +29,7 @@ contract RefusingWallet {
         revert No();
     }
 
-    fallback() external payable {
+    fallback() external {
         revert No();
     }
 }

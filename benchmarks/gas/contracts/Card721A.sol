@@ -5,7 +5,7 @@ import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 import {ERC721A} from "erc721a/contracts/ERC721A.sol";
 
 /// @title A brand's own card on ERC721A, which counts the ids itself
-contract Azuki721A is ERC721A, AccessControl {
+contract Card721A is ERC721A, AccessControl {
     bytes32 private constant _MINTER = keccak256("MINTER");
 
     constructor(string memory name_, string memory symbol_, address owner_, address minter)

@@ -1,0 +1,184 @@
+"""Vouchers: signed by the brand, sent in by anybody, good for one wallet and once."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from nftloyalty.app import claiming, governing, minting
+from nftloyalty.app.acting import Act, perform
+from nftloyalty.app.keyring import signer_of
+from nftloyalty.app.sending import work
+from nftloyalty.chain.contracts import Membership
+from nftloyalty.domain.address import Address
+from nftloyalty.domain.intent import IntentState
+from nftloyalty.domain.voucher import SignedVoucher, signed_from_json, signed_to_json
+from nftloyalty.domain.words import Role
+from nftloyalty.errors import BadInput, ProgramProblem, Reverted, Unknown
+from nftloyalty.store import intents
+from nftloyalty.store.engine import read
+from nftloyalty.store.intents import IntentRow
+from tests.app.build import World, new_wallet
+from tests.app.conftest import Anew
+
+
+def quiet() -> None:
+    """A tick that nobody watches."""
+
+
+def card(world: World, to: Address, **more: object) -> SignedVoucher:
+    terms = {"tier": 2, "expires_at": 0, "deadline": datetime.now(UTC) + timedelta(days=1), **more}
+    return claiming.create_card(world.app, world.here, to, **terms)  # type: ignore[arg-type]
+
+
+def stamp(world: World, to: Address) -> SignedVoucher:
+    deadline = datetime.now(UTC) + timedelta(days=1)
+    return claiming.create_stamp(world.app, world.here, to, stamp_type=1, deadline=deadline)
+
+
+def bring(world: World, row: IntentRow) -> IntentRow:
+    """What the relay does: send until the claim has ended."""
+    here = world.here
+
+    def done() -> bool:
+        return claiming.describe(claiming.claim_status(world.app, row.public_id))["phase"] != "pending"
+
+    signer = signer_of(world.app, claiming.relay_key(here))
+    work(world.app, here.attached, signer, finality_blocks=None, done=done)
+    return claiming.claim_status(world.app, row.public_id)
+
+
+def refused_field(world: World, signed: SignedVoucher) -> str:
+    with pytest.raises(BadInput) as refused:
+        claiming.accept_claim(world.app, world.here, signed)
+    (problem,) = refused.value.problems
+    return problem.place
+
+
+def test_a_card_voucher_becomes_a_card(world: World) -> None:
+    wallet = new_wallet()
+    voucher = signed_from_json(signed_to_json(card(world, wallet)))  # as it travels
+    row = bring(world, claiming.accept_claim(world.app, world.here, voucher))
+    assert row.state is IntentState.FINAL
+    assert world.here.membership.words_of([wallet])[0].tier == 2
+    told = claiming.describe(row)
+    assert (told["phase"], told["wallet"], told["reason"]) == ("final", wallet, None)
+    assert told["transaction"] == row.tx_hash
+
+
+def test_a_stamp_voucher_becomes_a_stamp(world: World) -> None:
+    wallet = new_wallet()
+    row = bring(world, claiming.accept_claim(world.app, world.here, stamp(world, wallet)))
+    assert row.state is IntentState.FINAL
+    assert world.here.stamps.words_of([wallet])[0].holds(1)
+
+
+def test_the_same_voucher_again_is_the_same_claim(world: World) -> None:
+    voucher = card(world, new_wallet())
+    first = claiming.accept_claim(world.app, world.here, voucher)
+    assert claiming.accept_claim(world.app, world.here, voucher).public_id == first.public_id
+    bring(world, first)
+    before = world.nonces()
+    late = replace(world.app, now=lambda: datetime.now(UTC) + timedelta(days=30))
+    assert claiming.accept_claim(late, world.here, voucher).public_id == first.public_id
+    assert world.nonces() == before
+
+
+def test_two_vouchers_for_one_wallet_are_one_card(world: World) -> None:
+    wallet = new_wallet()
+    one = claiming.accept_claim(world.app, world.here, card(world, wallet))
+    two = claiming.accept_claim(world.app, world.here, card(world, wallet, tier=1))
+    assert one.public_id != two.public_id
+    states = {bring(world, one).state, bring(world, two).state}
+    assert states == {IntentState.FINAL, IntentState.REJECTED}
+    told = [claiming.describe(claiming.claim_status(world.app, each.public_id)) for each in (one, two)]
+    assert "the contract refused" in str(next(each["reason"] for each in told if each["phase"] == "rejected"))
+
+
+def test_a_member_already_is_refused_with_the_contracts_reason(world: World) -> None:
+    wallet = new_wallet()
+    world.mint_outside(wallet)
+    with pytest.raises(Reverted) as refused:
+        claiming.accept_claim(world.app, world.here, card(world, wallet))
+    assert refused.value.name.startswith("LoyaltyMembership_")
+
+
+def test_what_does_not_fit_the_signature_is_refused(world: World) -> None:
+    signed = card(world, new_wallet())
+    assert refused_field(world, replace(signed, signer=world.address("desk"))) == "signature"
+    assert refused_field(world, replace(signed, voucher=replace(signed.voucher, to=new_wallet()))) == "signature"
+    for spoiled in (bytes(65), b"\xff" * 65, signed.signature + b"\0", signed.signature[:-1] + b"\x05"):
+        assert refused_field(world, replace(signed, signature=spoiled)) == "signature"
+
+
+def test_another_programs_voucher_is_refused(world: World, anew: Anew) -> None:
+    other = anew("")
+    signed = card(other, new_wallet())
+    assert refused_field(world, signed) == "contract"
+    with pytest.raises(BadInput) as refused:
+        claiming.accept_claim(world.app, world.here, replace(card(world, new_wallet()), chain_id=1))
+    assert [problem.place for problem in refused.value.problems] == ["chain_id", "signature"]
+
+
+def test_a_past_deadline_is_refused(world: World) -> None:
+    signed = card(world, new_wallet())
+    late = replace(world, app=replace(world.app, now=lambda: datetime.now(UTC) + timedelta(days=2)))
+    assert refused_field(late, signed) == "voucher.deadline"
+    with pytest.raises(ProgramProblem, match="deadline is in the past"):
+        card(world, new_wallet(), deadline=datetime.now(UTC) - timedelta(seconds=1))
+
+
+def test_a_signer_without_its_role_can_neither_sign_nor_have_signed(anew: Anew) -> None:
+    world = anew("")
+    signed = card(world, new_wallet())
+    governing.withdraw(world.app, world.here, Role.SIGNER, "hot", quiet)
+    with pytest.raises(Reverted):
+        claiming.accept_claim(world.app, world.here, signed)
+    with pytest.raises(ProgramProblem, match="may not sign vouchers"):
+        card(world, new_wallet())
+
+
+def test_raising_the_epoch_kills_older_vouchers_only(anew: Anew) -> None:
+    world = anew("")
+    old = card(world, new_wallet())
+    here = world.here
+    act = Act("kill old vouchers", "test|epoch", here.membership.address, Membership.encode_raise_voucher_epoch())
+    perform(world.app, here.attached, act, by="owner", program=here.row.id, finality_blocks=None)
+    with pytest.raises(Reverted):
+        claiming.accept_claim(world.app, world.here, old)
+    new = claiming.accept_claim(world.app, world.here, card(world, new_wallet()))
+    assert bring(world, new).state is IntentState.FINAL
+
+
+def test_while_paused_claims_are_refused(anew: Anew) -> None:
+    world = anew("")
+    signed = card(world, new_wallet())
+    governing.pause(world.app, world.here, quiet)
+    with pytest.raises(Reverted, match="Paused"):
+        claiming.accept_claim(world.app, world.here, signed)
+
+
+def test_a_program_without_signers_or_minters_says_so(world: World) -> None:
+    powers = replace(world.program.powers, signers=(), minters=())
+    here = replace(world.here, program=replace(world.program, powers=powers))
+    with pytest.raises(ProgramProblem, match="names no signers"):
+        claiming.create_card(
+            world.app, here, new_wallet(), tier=1, expires_at=0, deadline=datetime.now(UTC) + timedelta(1)
+        )
+    with pytest.raises(ProgramProblem, match="names no minters"):
+        claiming.relay_key(here)
+
+
+@pytest.mark.parametrize("asked", ["", "int_none", "a\0b", "int_" + "0" * 100, "..", "\ud800"])
+def test_a_claim_that_is_none_is_unknown(world: World, asked: str) -> None:
+    with pytest.raises(Unknown, match="no claim of this id"):
+        claiming.claim_status(world.app, asked)
+
+
+def test_the_id_of_a_mint_is_no_claim(world: World) -> None:
+    plan = world.plan(f"{new_wallet()},gold,never")
+    minting.mint(world.app, world.here, plan)
+    with read(world.app.engine) as tx:
+        (row,) = intents.by_keys(tx, world.here.attached.row, [plan.rows[0].key]).values()
+    with pytest.raises(Unknown):
+        claiming.claim_status(world.app, row.public_id)

@@ -1,0 +1,267 @@
+"""Powers over an open program: who may do what, what is refused, and what is signed elsewhere."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from nftloyalty.app import funding, governing
+from nftloyalty.app.acting import Done, Unsigned
+from nftloyalty.app.governing import QuotaOf, Which
+from nftloyalty.chain.contracts import Membership, QuotaKind
+from nftloyalty.domain.words import Flag, Role
+from nftloyalty.errors import BadInput, KeyProblem, OutOfFunds, ProgramProblem, Reverted
+from tests.app.build import COIN, OUTSIDER, PASSWORD, World, new_member, new_wallet
+from tests.app.conftest import Anew
+from tests.chain.opened import transact
+
+
+def quiet() -> None:
+    """A tick that nobody watches."""
+
+
+def done(found: Done | Unsigned) -> Done:
+    assert isinstance(found, Done)
+    return found
+
+
+def sends_nothing(world: World, nonces: dict[str, int]) -> bool:
+    return world.nonces() == nonces
+
+
+# --------------------------------------------------------------------------------------------------------------- roles
+
+
+def test_everyone_named_and_the_owner_are_shown_with_their_powers(world: World) -> None:
+    shown = {each.name or each.address: each for each in governing.role_holders(world.app, world.here)}
+    assert shown["owner"].is_owner and shown["owner"].wanted_owner
+    assert shown["hot"].roles == shown["hot"].wanted == Role.MINTER | Role.SIGNER
+    assert shown["desk"].roles == Role.MANAGER
+    assert shown["guard"].roles == Role.GUARDIAN
+    assert shown[OUTSIDER].name is None
+
+
+def test_a_role_is_given_and_taken_once(world: World) -> None:
+    wallet = new_wallet()
+    done(governing.grant(world.app, world.here, Role.MANAGER, wallet, quiet))
+    assert world.here.membership.roles_of(wallet) == Role.MANAGER
+    before = world.nonces()
+    with pytest.raises(ProgramProblem, match="is manager already; nothing was sent"):
+        governing.grant(world.app, world.here, Role.MANAGER, wallet, quiet)
+    done(governing.withdraw(world.app, world.here, Role.MANAGER, wallet, quiet))
+    with pytest.raises(ProgramProblem, match="is not manager; nothing was sent"):
+        governing.withdraw(world.app, world.here, Role.MANAGER, wallet, quiet)
+    assert world.nonces()["owner"] == before["owner"] + 1
+    # The same act may be wanted again later: it is a new one then.
+    done(governing.grant(world.app, world.here, Role.MANAGER, wallet, quiet))
+    done(governing.withdraw(world.app, world.here, Role.MANAGER, wallet, quiet))
+
+
+@pytest.mark.parametrize("who", ["0x123", "0xabcdefABCDEFabcdefABCDEFabcdefABCDEFabcd"])
+def test_a_wrong_address_is_named(world: World, who: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        governing.grant(world.app, world.here, Role.MINTER, who, quiet)
+    assert refused.value.problems[0].place == who
+
+
+def test_an_unknown_key_is_named(world: World) -> None:
+    with pytest.raises(KeyProblem, match="there is no key 'nobody'"):
+        governing.grant(world.app, world.here, Role.MINTER, "nobody", quiet)
+
+
+# --------------------------------------------------------------------------------------------------------------- quotas
+
+
+def test_a_guardian_lowers_a_quota_and_the_owner_raises_it(world: World) -> None:
+    def limit() -> int:
+        return world.here.stamps.quota_of(QuotaKind.CLAIM).limit
+
+    first = limit()
+    before = world.nonces()
+    done(governing.set_quota(world.app, world.here, Which.STAMPS, QuotaOf.CLAIM, first - 1, quiet))
+    assert limit() == first - 1
+    done(governing.set_quota(world.app, world.here, Which.STAMPS, QuotaOf.CLAIM, first, quiet))
+    assert limit() == first
+    after = world.nonces()
+    assert after == {**before, "guard": before["guard"] + 1, "owner": before["owner"] + 1}
+    with pytest.raises(ProgramProblem, match="already; nothing was sent"):
+        governing.set_quota(world.app, world.here, Which.STAMPS, QuotaOf.CLAIM, first, quiet)
+    assert sends_nothing(world, after)
+    shown = {(each.which, each.kind): each.limit for each in governing.quotas(world.here)}
+    assert shown[Which.STAMPS, QuotaOf.CLAIM] == first
+    assert len(shown) == 6
+
+
+# ---------------------------------------------------------------------------------------------------------------- pause
+
+
+def test_the_guardian_pauses_and_the_owner_ends_it(anew: Anew) -> None:
+    world = anew("")
+    before = world.nonces()
+    done(governing.pause(world.app, world.here, quiet))
+    assert world.here.membership.paused()
+    with pytest.raises(Reverted):
+        governing.pause(world.app, world.here, quiet)
+    done(governing.unpause(world.app, world.here, quiet))
+    assert not world.here.membership.paused()
+    assert world.nonces() == {**before, "guard": before["guard"] + 1, "owner": before["owner"] + 1}
+    assert world.mint(f"{new_wallet()},gold,never").final == 1
+
+
+def test_where_nobody_is_guardian_the_owner_pauses(anew: Anew) -> None:
+    world = anew("")
+    done(governing.withdraw(world.app, world.here, Role.GUARDIAN, "guard", quiet))
+    done(governing.pause(world.app, world.here, quiet))
+    assert world.here.membership.paused()
+
+
+# -------------------------------------------------------------------------------------------------------------- members
+
+
+def test_revoke_and_readmit_keep_the_member_number(world: World) -> None:
+    wallet = new_wallet()
+    world.mint_outside(wallet)
+    number = governing.card_of(world.here, wallet).serial
+    with pytest.raises(ProgramProblem, match="holds a card; nothing was sent"):
+        governing.readmit(world.app, world.here, wallet, 1, 0, quiet)
+    done(governing.revoke(world.app, world.here, wallet, "a reason", quiet))
+    card = governing.card_of(world.here, wallet)
+    assert not card.exists and Flag.REVOKED in card.flags
+    with pytest.raises(ProgramProblem, match="holds no card; nothing was sent"):
+        governing.revoke(world.app, world.here, wallet, "again", quiet)
+    done(governing.readmit(world.app, world.here, wallet, 2, 0, quiet))
+    card = governing.card_of(world.here, wallet)
+    assert (card.serial, card.tier) == (number, 2)
+    done(governing.revoke(world.app, world.here, wallet, "a reason", quiet))
+    done(governing.readmit(world.app, world.here, wallet, 2, 0, quiet))
+    assert governing.card_of(world.here, wallet).serial == number
+
+
+def test_who_never_left_is_not_readmitted(world: World) -> None:
+    with pytest.raises(ProgramProblem, match="has neither left nor been revoked; nothing was sent"):
+        governing.readmit(world.app, world.here, new_wallet(), 1, 0, quiet)
+
+
+def test_a_stamp_is_revoked_and_may_return(world: World) -> None:
+    wallet = new_wallet()
+    world.stamp("latte", wallet)
+    done(governing.revoke_stamp(world.app, world.here, wallet, 1, True, "wrong customer", quiet))
+    word = world.here.stamps.words_of([wallet])[0]
+    assert not word.holds(1)
+    assert word.mintable_code(1) is None
+
+
+def test_the_same_renewal_again_changes_nothing(world: World) -> None:
+    wallet = new_wallet()
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=10)
+    world.mint_outside(wallet, expires_at=int(ends.timestamp()))
+    until = ends + timedelta(days=365)
+    new, _ = governing.renew(world.app, world.here, wallet, until=until, term=None, tick=quiet)
+    assert new == until
+    before = world.nonces()
+    with pytest.raises(ProgramProblem, match="which is not earlier; nothing was sent"):
+        governing.renew(world.app, world.here, wallet, until=until, term=None, tick=quiet)
+    assert sends_nothing(world, before)
+    assert governing.card_of(world.here, wallet).expires_at == int(until.timestamp())
+
+
+def test_a_term_begins_when_the_card_ends(world: World) -> None:
+    wallet = new_wallet()
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=10)
+    world.mint_outside(wallet, expires_at=int(ends.timestamp()))
+    new, found = governing.renew(world.app, world.here, wallet, until=None, term=timedelta(days=30), tick=quiet)
+    assert new == ends + timedelta(days=30)
+    assert done(found).final
+
+
+def test_what_can_not_be_renewed_is_told(world: World) -> None:
+    for_life = new_wallet()
+    world.mint_outside(for_life)
+    day = timedelta(days=1)
+    with pytest.raises(ProgramProblem, match="is for life; nothing was sent"):
+        governing.renew(world.app, world.here, for_life, until=None, term=day, tick=quiet)
+    with pytest.raises(ProgramProblem, match="holds no card; nothing was sent"):
+        governing.renew(world.app, world.here, new_wallet(), until=None, term=day, tick=quiet)
+
+
+def test_a_tier_is_set_once(world: World) -> None:
+    wallet = new_wallet()
+    world.mint_outside(wallet)
+    done(governing.set_tier(world.app, world.here, wallet, 2, quiet))
+    assert governing.card_of(world.here, wallet).tier == 2
+    with pytest.raises(ProgramProblem, match="is Gold already; nothing was sent"):
+        governing.set_tier(world.app, world.here, wallet, 2, quiet)
+    with pytest.raises(ProgramProblem, match="holds no card; nothing was sent"):
+        governing.set_tier(world.app, world.here, new_wallet(), 2, quiet)
+
+
+def test_without_a_manager_on_chain_the_mend_is_named(anew: Anew) -> None:
+    world = anew("")
+    wallet = new_wallet()
+    world.mint_outside(wallet)
+    done(governing.withdraw(world.app, world.here, Role.MANAGER, "desk", quiet))
+    with pytest.raises(ProgramProblem) as refused:
+        governing.revoke(world.app, world.here, wallet, "a reason", quiet)
+    assert "nobody named in program.toml is manager on chain" in refused.value.message
+    assert "nftloyalty roles grant manager" in refused.value.mend
+
+
+# ------------------------------------------------------------------------------------------------------------- handover
+
+
+def test_a_program_is_handed_over_in_two_steps(anew: Anew) -> None:
+    world = anew("")
+    funding.fund(world.app, world.app.keystore.create("heir", PASSWORD), COIN)
+    with pytest.raises(ProgramProblem, match="has not asked for the ownership"):
+        governing.complete_handover(world.app, world.here, "heir", quiet)
+    done(governing.request_handover(world.app, world.here, "heir", quiet))
+    done(governing.complete_handover(world.app, world.here, "heir", quiet))
+    assert world.here.membership.owner() == world.address("heir")
+    shown = {each.name: each for each in governing.role_holders(world.app, world.here)}
+    assert shown["heir"].is_owner and not shown["heir"].wanted_owner
+    assert shown["owner"].wanted_owner and not shown["owner"].is_owner
+    # The owner's acts are now the heir's, whatever program.toml says.
+    done(governing.grant(world.app, world.here, Role.MANAGER, new_wallet(), quiet))
+
+
+def test_an_owner_whose_key_is_elsewhere_gets_the_transaction_to_sign(anew: Anew) -> None:
+    world = anew("")
+    safe = new_member()
+    asked = governing.request_handover(world.app, world.here, safe.address, quiet)
+    assert asked == Unsigned(
+        safe.address, world.here.membership.address, Membership.encode_request_ownership_handover()
+    )
+    node = world.app.node
+    funding.fund(world.app, safe.address, COIN)
+    assert transact(node, safe, asked.to, asked.data).succeeded
+    done(governing.complete_handover(world.app, world.here, safe.address, quiet))
+    before = world.nonces()
+    act = governing.grant(world.app, world.here, Role.MANAGER, "hot", quiet)
+    assert isinstance(act, Unsigned)
+    assert act.signer == safe.address
+    assert sends_nothing(world, before)
+    assert transact(node, safe, act.to, act.data).succeeded
+    assert world.here.membership.roles_of(world.address("hot")) & Role.MANAGER
+
+
+# ----------------------------------------------------------------------------------------------------------- trouble
+
+
+def test_a_key_without_coins_sends_nothing_and_leaves_nothing_behind(anew: Anew) -> None:
+    world = anew("")
+    wallet = new_wallet()
+    world.mint_outside(wallet)
+    poor = world.app.keystore.create("poor", PASSWORD)
+    done(governing.grant(world.app, world.here, Role.MANAGER, poor, quiet))
+    done(governing.withdraw(world.app, world.here, Role.MANAGER, "desk", quiet))
+    powers = replace(world.program.powers, managers=("poor",))
+    broke = replace(world, program=replace(world.program, powers=powers))
+    with pytest.raises(OutOfFunds) as refused:
+        governing.revoke(world.app, broke.here, wallet, "a reason", quiet)
+    assert refused.value.address == poor
+    funding.fund(world.app, poor, COIN)
+    assert governing.card_of(world.here, wallet).exists
+    # Another act of the same key does not drag the failed one along.
+    done(governing.set_tier(world.app, broke.here, wallet, 2, quiet))
+    assert governing.card_of(world.here, wallet).exists
+    assert world.app.node.nonce(poor) == 1

@@ -1,0 +1,245 @@
+"""What a finished airdrop is judged by: the chain's own logs and blocks first, then our books against them.
+
+The chain is asked in plain JSON-RPC with constants written out here, so that nothing of the package under test can be
+wrong in the same way twice.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from hexbytes import HexBytes
+from sqlalchemy import Engine, select
+
+from nftloyalty.domain.intent import IntentState, SlotState
+from nftloyalty.store.engine import read
+from nftloyalty.store.tables import attempts, intents, signers, slots
+from tests.faults.wire import OnTheWire
+
+TRANSFER = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
+SKIPPED = "0x" + keccak(text="Skipped(uint256,uint256)").hex()
+NOBODY = "0x" + 64 * "0"
+BLOCKS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Minted:
+    """A Transfer from zero."""
+
+    wallet: str
+    token_id: int
+    tx_hash: str
+
+
+@dataclass(frozen=True)
+class ChainTransaction:
+    tx_hash: str
+    nonce: int
+    block: int
+
+
+@dataclass(frozen=True)
+class Proof:
+    """`complaints` empty = proven. The counts are from the chain alone, but for `attempts`."""
+
+    members: int
+    duplicates: int
+    missing: int
+    strangers: int
+    skipped: int
+    transactions: int
+    attempts: int
+    chain_nonce: int
+    complaints: tuple[str, ...]
+
+
+class Chain:
+    """A node, asked directly."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def close(self) -> None:
+        self._session.close()
+
+    def ask(self, method: str, *params: Any) -> Any:
+        (answer,) = self.ask_all([(method, params)])
+        return answer
+
+    def ask_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        body = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
+            for number, (method, params) in enumerate(calls)
+        ]
+        answers = {item["id"]: item for item in self._session.post(self._url, json=body, timeout=60).json()}
+        for number, (method, _) in enumerate(calls):
+            assert "error" not in answers[number], (method, answers[number]["error"])
+        return [answers[number]["result"] for number in range(len(calls))]
+
+    def head(self) -> int:
+        return int(self.ask("eth_blockNumber"), 16)
+
+    def minted(self, membership: str) -> list[Minted]:
+        """Every token that ever came into being, by the contract's logs over the whole chain."""
+        found = self._logs(membership, [TRANSFER, NOBODY])
+        return [
+            Minted(
+                wallet=to_checksum_address("0x" + log["topics"][2][-40:]),
+                token_id=int(log["topics"][3], 16),
+                tx_hash=log["transactionHash"],
+            )
+            for log in found
+        ]
+
+    def skips(self, membership: str) -> int:
+        return len(self._logs(membership, [SKIPPED]))
+
+    def _logs(self, membership: str, topics: list[str]) -> list[Any]:
+        query = {"address": membership, "topics": topics, "fromBlock": "0x0", "toBlock": hex(self.head())}
+        found: list[Any] = self.ask("eth_getLogs", query)
+        return found
+
+    def supply(self, membership: str) -> int:
+        selector = "0x" + keccak(text="totalSupply()").hex()[:8]
+        return int(self.ask("eth_call", {"to": membership, "data": selector}, "latest"), 16)
+
+    def transactions_of(self, signer: str) -> list[ChainTransaction]:
+        """Every transaction of an address, by reading all blocks."""
+        found = []
+        head = self.head()
+        for first in range(0, head + 1, BLOCKS_AT_ONCE):
+            numbers = range(first, min(first + BLOCKS_AT_ONCE, head + 1))
+            for block in self.ask_all([("eth_getBlockByNumber", (hex(number), True)) for number in numbers]):
+                found += [
+                    ChainTransaction(each["hash"], int(each["nonce"], 16), int(block["number"], 16))
+                    for each in block["transactions"]
+                    if each["from"].lower() == signer.lower()
+                ]
+        return found
+
+    def nonce(self, signer: str) -> int:
+        return int(self.ask("eth_getTransactionCount", signer, "latest"), 16)
+
+    def whereabouts(self, hashes: Iterable[str]) -> dict[str, str]:
+        """Of each transaction: `mined`, `pooled`, or `not at the node`."""
+        names = list(hashes)
+        found = self.ask_all([("eth_getTransactionByHash", (each,)) for each in names]) if names else []
+        return {
+            name: "not at the node" if each is None else "mined" if each["blockNumber"] else "pooled"
+            for name, each in zip(names, found, strict=True)
+        }
+
+
+def prove(
+    chain: Chain, engine: Engine, membership: str, signer: str, wallets: Sequence[str], wire: Sequence[OnTheWire]
+) -> Proof:
+    """Compare a membership contract's members with the file's `wallets`, and a signer's transactions with its books."""
+    minted = chain.minted(membership)
+    complaints = [*_members(minted, wallets)]
+    supply, skips, nonce = chain.supply(membership), chain.skips(membership), chain.nonce(signer)
+    if supply != len(wallets):
+        complaints.append(f"the contract counts {supply:,} living cards, the file has {len(wallets):,} rows")
+    if skips:
+        # The third layer (one card per wallet) must not be what kept the promise: the first two have to do it alone.
+        complaints.append(f"the contract had to skip {skips} items that were sent twice")
+    transactions = chain.transactions_of(signer)
+    complaints += _books(engine, signer, transactions, nonce, {each.wallet: each.tx_hash for each in minted})
+    complaints += _wire(wire, transactions)
+    times = Counter(each.wallet for each in minted)
+    with read(engine) as tx:
+        stored = len(tx.execute(_attempts_of(signer)).all())
+    return Proof(
+        members=len(times),
+        duplicates=sum(count - 1 for count in times.values()),
+        missing=len(set(wallets) - set(times)),
+        strangers=len(set(times) - set(wallets)),
+        skipped=skips,
+        transactions=len(transactions),
+        attempts=stored,
+        chain_nonce=nonce,
+        complaints=tuple(complaints),
+    )
+
+
+def _members(minted: Sequence[Minted], wallets: Sequence[str]) -> Iterable[str]:
+    times = Counter(each.wallet for each in minted)
+    ids = Counter(each.token_id for each in minted)
+    wanted = set(wallets)
+    if twice := [wallet for wallet, count in times.items() if count > 1]:
+        yield f"{len(twice)} wallets got more than one card, {twice[0]} first"
+    if twice_ids := [token_id for token_id, count in ids.items() if count > 1]:
+        yield f"{len(twice_ids)} token ids were minted more than once, {twice_ids[0]:#x} first"
+    if missing := [wallet for wallet in wallets if wallet not in times]:
+        yield f"{len(missing)} wallets of the file got no card, {missing[0]} first"
+    if strangers := [wallet for wallet in times if wallet not in wanted]:
+        yield f"{len(strangers)} wallets got a card and are not in the file, {strangers[0]} first"
+
+
+def _attempts_of(signer: str) -> Any:
+    return (
+        select(attempts.c.tx_hash, attempts.c.raw, attempts.c.first_sent_at, slots.c.nonce)
+        .join(slots, attempts.c.slot == slots.c.id)
+        .join(signers, slots.c.signer == signers.c.id)
+        .where(signers.c.address == signer)
+    )
+
+
+def _books(
+    engine: Engine, signer: str, transactions: Sequence[ChainTransaction], nonce: int, proofs: dict[str, str]
+) -> Iterable[str]:
+    with read(engine) as tx:
+        stored = {row.tx_hash: row for row in tx.execute(_attempts_of(signer))}
+        row = tx.execute(select(signers).where(signers.c.address == signer)).one()
+        made = tx.execute(select(slots.c.nonce, slots.c.state).where(slots.c.signer == row.id)).all()
+        asked = tx.execute(
+            select(intents.c.recipient, intents.c.state, intents.c.tx_hash).where(intents.c.signer == row.id)
+        ).all()
+    for each in transactions:
+        if each.tx_hash not in stored:
+            yield f"transaction {each.tx_hash} (nonce {each.nonce}, block {each.block}) is no stored attempt"
+        elif stored[each.tx_hash].first_sent_at is None:
+            yield f"transaction {each.tx_hash} is on chain, and the books say it never left"
+    for tx_hash, attempt in stored.items():
+        if "0x" + keccak(attempt.raw).hex() != tx_hash:
+            yield f"the stored bytes of {tx_hash} have another hash"
+    nonces = sorted(slot.nonce for slot in made)
+    if nonces != list(range(len(nonces))):
+        yield f"the slots are not contiguous from 0: {nonces}"
+    if not row.next_nonce == nonce == len(nonces):
+        yield f"next nonce {row.next_nonce}, {len(nonces)} slots, and the chain is at nonce {nonce}"
+    if row.halted is not None:
+        yield f"the signer is halted: {row.halted}"
+    if row.lease_owner is not None:
+        yield f"the lease is still with {row.lease_owner}"
+    for what, state, states in (
+        ("slots", SlotState.FINAL, Counter(slot.state for slot in made)),
+        ("intents", IntentState.FINAL, Counter(intent.state for intent in asked)),
+    ):
+        if set(states) != {state}:
+            yield f"not all {what} are final: " + ", ".join(f"{count} {name}" for name, count in states.items())
+    elsewhere = [each.recipient for each in asked if proofs.get(str(each.recipient)) != each.tx_hash]
+    if elsewhere:
+        yield f"{len(elsewhere)} intents name another transaction than their card's log, {elsewhere[0]} first"
+
+
+def _wire(wire: Sequence[OnTheWire], transactions: Sequence[ChainTransaction]) -> Iterable[str]:
+    for each in wire:
+        if each.complaint is not None:
+            yield f"on the wire in run {each.run + 1}: 0x{keccak(each.raw).hex()} {each.complaint}"
+    left = {"0x" + keccak(each.raw).hex() for each in wire}
+    if unseen := [each.tx_hash for each in transactions if each.tx_hash not in left]:
+        yield f"{len(unseen)} transactions of the signer never passed the wire, {unseen[0]} first"
+    contents: dict[int, set[tuple[bytes, bytes, int]]] = defaultdict(set)
+    for raw in {each.raw for each in wire}:
+        fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+        contents[fields["nonce"]].add((bytes(fields["to"]), bytes(fields["data"]), fields["value"]))
+    for nonce, versions in sorted(contents.items()):
+        if len(versions) > 1:
+            yield f"{len(versions)} different calls left with nonce {nonce}"
