@@ -249,8 +249,8 @@ def addresses(file: str, text: str) -> list[str]:
 def test_lock_files_name_versions_and_no_servers() -> None:
     files = lock_files()
     assert {path.name for path in files} >= {"package-lock.json", "constraints.txt", "constraints-slither.txt"}
-    assert {path.name: addresses(path.name, path.read_text(encoding="utf-8")) for path in files} == {
-        path.name: [] for path in files
+    assert {path: addresses(path.name, path.read_text(encoding="utf-8")) for path in files} == {
+        path: [] for path in files
     }
 
 

@@ -29,7 +29,7 @@ contract LoyaltyRenderer is ILoyaltyRenderer {
     function card(Card calldata view_) external pure returns (string memory) {
         string memory until = view_.expiresAt == 0
             ? _attribute("Valid until", '"for life"', "")
-            : _attribute("Valid until", view_.expiresAt.toString(), "date");
+            : _attribute("Valid until", (view_.expiresAt - 1).toString(), "date");
         return _json(
             string.concat(
                 _names(
@@ -123,7 +123,7 @@ contract LoyaltyRenderer is ILoyaltyRenderer {
             _line(186, 46, 300, view_.tierName),
             _fact(40, "MEMBER", string.concat("No. ", view_.serial.toString())),
             _fact(236, "SINCE", _date(view_.joinedAt)),
-            _fact(396, "UNTIL", view_.expiresAt == 0 ? "for life" : _date(view_.expiresAt)),
+            _fact(396, "UNTIL", view_.expiresAt == 0 ? "for life" : _date(view_.expiresAt - 1)),
             "</g></svg>"
         );
     }

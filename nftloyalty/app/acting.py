@@ -14,7 +14,7 @@ from nftloyalty.app.sending import work
 from nftloyalty.chain import sender
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind
-from nftloyalty.errors import ChainProblem, LoyaltyError, OutOfFunds
+from nftloyalty.errors import ChainProblem, OutOfFunds
 from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, NewIntent
@@ -72,9 +72,9 @@ def perform(
     name = key_name(app, by)
     address = address_of(app, by)
     with read(app.engine) as tx:
-        begun = _unfinished(generations(tx, attached.row, act.key))
+        begun = _unfinished(tx, generations(tx, attached.row, act.key))
     if begun is None:
-        refusal = sender.dry_run(app.node, address, act.to, act.data, TRIAL_GAS, act.value_wei)
+        refusal = sender.refusal(app.node, address, act.to, act.data, act.value_wei)
         if refusal is not None:
             raise refusal
     if name is None:
@@ -89,13 +89,15 @@ def perform(
             return intents.get(tx, public_id)
 
     def done() -> bool:
-        row = current()
-        return row.state not in UNFINISHED or _reverted(app, row)
+        with read(app.engine) as tx:
+            row = intents.get(tx, public_id)
+            return row.state not in UNFINISHED or _reverted(tx, row)
 
     try:
         group = Group(program, act.kind, 0)
         work(app, attached, signer, finality_blocks=finality_blocks, done=done, group=group, tick=tick)
-    except LoyaltyError:
+    except BaseException:
+        # Also when the operator stops it: what was not signed yet must not be done by the next command.
         _take_back(app, public_id)
         raise
     row = current()
@@ -132,22 +134,19 @@ def _take_back(app: App, public_id: str) -> None:
             intents.cancel(tx, [row.id], app.now())
 
 
-def _unfinished(rows: list[IntentRow]) -> IntentRow | None:
-    return next((row for row in rows if row.state in UNFINISHED), None)
+def _unfinished(tx: Connection, rows: list[IntentRow]) -> IntentRow | None:
+    return next((row for row in rows if row.state in UNFINISHED and not _reverted(tx, row)), None)
 
 
-def _reverted(app: App, row: IntentRow) -> bool:
-    """Whether the intent's transaction is on chain and failed; it would be tried again only after finality."""
-    if row.slot is None:
-        return False
-    with read(app.engine) as tx:
-        return slots.get(tx, row.slot).succeeded is False
+def _reverted(tx: Connection, row: IntentRow) -> bool:
+    """Whether the intent's transaction is on chain and failed, so that nothing more comes of it."""
+    return row.slot is not None and slots.get(tx, row.slot).succeeded is False
 
 
 def _accept(app: App, attached: Attached, act: Act, address: Address, program: int | None) -> str:
     with begin(app.engine) as tx:
         rows = generations(tx, attached.row, act.key)
-        begun = _unfinished(rows)
+        begun = _unfinished(tx, rows)
         if begun is not None:
             return begun.public_id
         row, _created = intents.accept(

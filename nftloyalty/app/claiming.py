@@ -20,8 +20,6 @@ from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow, NewIntent
 from nftloyalty.store.tables import VoucherKind
 
-CLAIM_GAS_LIMIT = 400_000
-
 _ID = re.compile(r"[a-z0-9_]{1,64}")
 
 
@@ -103,30 +101,29 @@ def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
     key = f"{request_key(opened.program.id, kind, stamp_type, signed.voucher.to)}|{opened.row.id}|{digest.hex()[:32]}"
     with read(app.engine) as tx:
         known = intents.by_keys(tx, opened.attached.row, [key]).get(key)
-    if known is not None:
+    if known is not None and known.state not in (IntentState.REJECTED, IntentState.CANCELLED):
         return known
     if signed.voucher.deadline < int(app.now().timestamp()):
         raise BadInput("voucher", [Problem("voucher.deadline", "has passed", "ask for a new voucher")])
     relay = address_of(app, relay_key(opened))
-    refusal = sender.dry_run(app.node, relay, contract, _calldata(signed), CLAIM_GAS_LIMIT, 0)
+    refusal = sender.refusal(app.node, relay, contract, _calldata(signed))
     if refusal is not None:
         raise refusal
     with begin(app.engine) as tx:
-        row, _created = intents.accept(
-            tx,
-            NewIntent(
-                public_id=app.new_id("int"),
-                chain=opened.attached.row,
-                program=opened.row.id,
-                signer=signers.register(tx, opened.attached.row, relay).id,
-                kind=kind,
-                stamp_type=stamp_type,
-                recipient=signed.voucher.to,
-                args=signed_to_json(signed),
-                request_key=key,
-            ),
-            app.now(),
+        new = NewIntent(
+            public_id=app.new_id("int"),
+            chain=opened.attached.row,
+            program=opened.row.id,
+            signer=signers.register(tx, opened.attached.row, relay).id,
+            kind=kind,
+            stamp_type=stamp_type,
+            recipient=signed.voucher.to,
+            args=signed_to_json(signed),
+            request_key=key,
         )
+        # A claim that failed while the voucher could not land is taken up again now that it can.
+        intents.ask_again(tx, [new], app.now())
+        row, _created = intents.accept(tx, new, app.now())
     return row
 
 

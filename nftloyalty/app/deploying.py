@@ -130,9 +130,12 @@ def deploy(app: App, program: Program, tick: Callable[[str], None] = lambda what
     row = _record(app, prepared)
     tick(f"opening {program.name}")
     sent.append(_open(app, prepared, row))
-    if prepare(app, program, plain=plain).plan.opened is None:
+    # What is open now is what counts: an opening that a killed run began goes on as it was begun, even if the file was
+    # edited since, and then it lies at the address of those terms.
+    prepared = prepare(app, program, plain=plain)
+    if prepared.plan.opened is None:
         raise ChainProblem(f"transaction {sent[-1].tx_hash} succeeded, but the program is not open")
-    row = _mark_open(app, row, sent[-1])
+    row = _mark_open(app, _record(app, prepared), sent[-1])
     gas = [receipt.gas_used for receipt in app.node.receipts([each.tx_hash for each in sent]) if receipt is not None]
     return Deployed(
         row.membership,
@@ -141,7 +144,7 @@ def deploy(app: App, program: Program, tick: Callable[[str], None] = lambda what
         tuple(each.tx_hash for each in sent),
         gas_used=sum(gas),
         open_gas=gas[-1] if gas else 0,
-        differences=(),
+        differences=prepared.differences,
     )
 
 

@@ -6,7 +6,7 @@ after a crash or by mistake, accepts nothing twice.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,8 @@ from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, signer_of
 from nftloyalty.app.opening import Opened
 from nftloyalty.app.pricing import price
-from nftloyalty.app.sending import GUESS, Blocked, quota_left, work
+from nftloyalty.app.sending import Blocked, quota_left, work
+from nftloyalty.app.verifying import at
 from nftloyalty.chain import sender
 from nftloyalty.chain.contracts import Membership, Stamps
 from nftloyalty.domain import words
@@ -43,6 +44,7 @@ from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, NewIntent
 
 READ_CHUNK = 500
+GUESS = GasModel(base=500_000, per_item=60_000)
 QUOTA_POLL_SECONDS = 30.0
 SAMPLE_FOR_GAS = 10
 
@@ -66,7 +68,8 @@ class Wanted:
 class MintPlan:
     """A file that was found good, and what is left to do of it.
 
-    `today` is how many of the open rows fit into today's quota; `cost` is None if nothing is left.
+    `quota_left` is what today's quota has room for; `batches` and `cost` are None if nothing is left to ask for. `gone`
+    counts rows that are done and whose wallet holds it no longer: it left, moved away or was revoked since.
     """
 
     source: str
@@ -77,6 +80,7 @@ class MintPlan:
     quota_left: int
     batches: BatchPlan | None
     cost: Cost | None
+    gone: int
 
     @property
     def open_rows(self) -> tuple[Wanted, ...]:
@@ -110,18 +114,22 @@ def plan_cards(app: App, opened: Opened, lines: Iterable[str], source: str) -> M
     rows, problems = read_cards(lines, opened.program, app.now(), source)
     # The block first, then our books: another run of this file may be minting meanwhile, and a card that is there in
     # this block has had its intent for longer. The other way round it would look like somebody else's.
-    block = app.node.head().hash
-    keys = {row.line: _key(opened, Kind.MINT_CARD, 0, row.address) for row in rows}
-    known = _known(app, opened, keys.values())
-    fresh = [row for row in rows if _needs_chain(known.get(keys[row.line]))]
-    found = dict(zip((row.line for row in fresh), _cards(opened, fresh, block), strict=True))
+    block = app.node.head()
+    asked = _asked(app, opened, Kind.MINT_CARD, 0, [row.address for row in rows])
+    found = _cards(opened, rows, block.hash)
     wanted: list[Wanted] = []
-    for row in rows:
-        verdict = judge_card(row, found.get(row.line, _NO_CARD), _state(known.get(keys[row.line])))
+    gone = 0
+    for row, word in zip(rows, found, strict=True):
+        key, intent = asked[row.address]
         args = {"tier": row.tier, "expires_at": row.expires_at}
+        if intent is not None and intent.state not in STOPPED and intent.args != args:
+            problems.append(_asked_otherwise(opened, row.line, intent))
+            continue
+        verdict = judge_card(row, word, _state(intent))
+        gone += verdict.outcome is Outcome.DONE and not word.exists
         item = words.card_item(row.address, row.tier, row.expires_at)
-        _sort(verdict, Wanted(row.line, row.address, keys[row.line], args, item, verdict.outcome), wanted, problems)
-    return _finish(app, opened, source, Kind.MINT_CARD, 0, wanted, problems)
+        _sort(verdict, Wanted(row.line, row.address, key, args, item, verdict.outcome), wanted, problems)
+    return _finish(app, opened, source, Kind.MINT_CARD, 0, wanted, problems, gone)
 
 
 def plan_stamps(app: App, opened: Opened, lines: Iterable[str], source: str, stamp_id: str) -> MintPlan:
@@ -133,27 +141,64 @@ def plan_stamps(app: App, opened: Opened, lines: Iterable[str], source: str, sta
         raise BadInput(source, [closed])
     rows, problems = read_stamps(lines, source)
     # The block before our books, as in plan_cards.
-    block = app.node.head().hash
-    keys = {row.line: _key(opened, Kind.MINT_STAMP, number, row.address) for row in rows}
-    known = _known(app, opened, keys.values())
-    fresh = [row for row in rows if _needs_chain(known.get(keys[row.line]))]
-    found = dict(zip((row.line for row in fresh), _stamps(opened, stamp, fresh, block), strict=True))
+    block = app.node.head()
+    found = _stamps(opened, stamp, rows, block.hash)
+    # A revoked stamp that may return is asked for anew; only a block that knows of the former one can tell.
+    returns = {row.address for row, (word, _) in zip(rows, found, strict=True) if word.mintable_code(number) is None}
+    asked = _asked(app, opened, Kind.MINT_STAMP, number, [row.address for row in rows], returns, block.number)
     wanted: list[Wanted] = []
-    for row in rows:
-        word, standing = found.get(row.line, (_NO_STAMPS, 0))
-        state = _state(known.get(keys[row.line]))
-        verdict = judge_stamp(row, word, standing, stamp, state, app.now(), number=number)
+    gone = 0
+    for row, (word, standing) in zip(rows, found, strict=True):
+        key, intent = asked[row.address]
+        verdict = judge_stamp(row, word, standing, stamp, _state(intent), app.now(), number=number)
+        gone += verdict.outcome is Outcome.DONE and not word.holds(number)
         item = words.stamp_token_id(row.address, number)
-        _sort(verdict, Wanted(row.line, row.address, keys[row.line], {}, item, verdict.outcome), wanted, problems)
-    return _finish(app, opened, source, Kind.MINT_STAMP, number, wanted, problems)
+        _sort(verdict, Wanted(row.line, row.address, key, {}, item, verdict.outcome), wanted, problems)
+    return _finish(app, opened, source, Kind.MINT_STAMP, number, wanted, problems, gone)
 
 
-_NO_CARD = words.CardWord.from_int(0)
-_NO_STAMPS = words.StampsWord.from_int(0)
+def _asked(
+    app: App,
+    opened: Opened,
+    kind: Kind,
+    stamp_type: int,
+    wallets: Sequence[Address],
+    returns: Collection[Address] = (),
+    as_of: int = 0,
+) -> dict[Address, tuple[str, IntentRow | None]]:
+    """The request key of each wallet, and the intent that was accepted under it before.
+
+    Once a request is final, its key is used up. A wallet of `returns` that the chain would mint to again, as of a block
+    that holds the former mint, gets the next generation.
+    """
+    found: dict[Address, tuple[str, IntentRow | None]] = {}
+    left = list(wallets)
+    generation = 0
+    while left:
+        keys = {wallet: request_key(opened.program.id, kind, stamp_type, wallet, generation) for wallet in left}
+        known = _known(app, opened, keys.values())
+        again = []
+        for wallet in left:
+            intent = known.get(keys[wallet])
+            used_up = intent is not None and intent.state is IntentState.FINAL and (intent.block_number or 0) <= as_of
+            if used_up and wallet in returns:
+                again.append(wallet)
+            else:
+                found[wallet] = (keys[wallet], intent)
+        left = again
+        generation += 1
+    return found
 
 
-def _key(opened: Opened, kind: Kind, stamp_type: int, address: Address) -> str:
-    return request_key(opened.program.id, kind, stamp_type, address)
+def _asked_otherwise(opened: Opened, line: int, intent: IntentRow) -> Problem:
+    """A row that wants another card than the one that was asked for before."""
+    tier, expires_at = intent.args["tier"], intent.args["expires_at"]
+    until = f"until {at(expires_at):%Y-%m-%d %H:%M} UTC" if expires_at else "for life"
+    return Problem(
+        f"line {line}",
+        f"{intent.recipient} was minted, or is being minted, as {opened.program.tier_name(tier)} {until}",
+        "mend the row, or change the card with nftloyalty tier or renew",
+    )
 
 
 def _known(app: App, opened: Opened, keys: Iterable[str]) -> dict[str, IntentRow]:
@@ -163,10 +208,6 @@ def _known(app: App, opened: Opened, keys: Iterable[str]) -> dict[str, IntentRow
 
 def _state(row: IntentRow | None) -> IntentState | None:
     return row.state if row is not None else None
-
-
-def _needs_chain(row: IntentRow | None) -> bool:
-    return row is None or row.state in STOPPED
 
 
 def _cards(opened: Opened, rows: Sequence[CardRow], block: str) -> list[words.CardWord]:
@@ -205,24 +246,25 @@ def _finish(
     stamp_type: int,
     wanted: list[Wanted],
     problems: list[Problem],
+    gone: int,
 ) -> MintPlan:
     if problems:
         raise BadInput(source, sorted(problems, key=_line))
     minter = address_of(app, _minter(opened))
     open_rows = [row for row in wanted if row.outcome in (Outcome.TODO, Outcome.AGAIN)]
     if not open_rows and all(row.outcome is Outcome.DONE for row in wanted):
-        return MintPlan(source, kind, stamp_type, tuple(wanted), minter, 0, None, None)
+        return MintPlan(source, kind, stamp_type, tuple(wanted), minter, 0, None, None, gone)
     _check_powers(opened, minter)
     if open_rows:
         _check_room(opened, source, kind, stamp_type, len(open_rows))
     under_way = _under_way(app, opened, kind)
     left = quota_left(app, opened.row, kind) - under_way
     if not open_rows:
-        return MintPlan(source, kind, stamp_type, tuple(wanted), minter, left, None, None)
+        return MintPlan(source, kind, stamp_type, tuple(wanted), minter, left, None, None, gone)
     model = _measure(app, opened, kind, minter, open_rows)
     batches = plan(len(open_rows), model)
     cost = price(app, opened.attached, batches.gas)
-    return MintPlan(source, kind, stamp_type, tuple(wanted), minter, max(0, left), batches, cost)
+    return MintPlan(source, kind, stamp_type, tuple(wanted), minter, max(0, left), batches, cost, gone)
 
 
 def _line(problem: Problem) -> int:
@@ -324,11 +366,11 @@ def mint(
         )
     _check_funds(app, mint_plan)
     signer = signer_of(app, _minter(opened))
-    _accept(app, opened, mint_plan)
+    sender_row = _accept(app, opened, mint_plan)
 
     def waiting() -> int:
         with read(app.engine) as tx:
-            counts = intents.counts_by_state(tx, opened.row.id, mint_plan.kind, mint_plan.stamp_type)
+            counts = intents.counts_by_state(tx, opened.row.id, mint_plan.kind, mint_plan.stamp_type, sender_row)
         return sum(counts.get(state, 0) for state in ON_THEIR_WAY)
 
     looked = False
@@ -365,7 +407,8 @@ def _check_funds(app: App, mint_plan: MintPlan) -> None:
         raise OutOfFunds(mint_plan.minter, has, mint_plan.cost.wei)
 
 
-def _accept(app: App, opened: Opened, mint_plan: MintPlan) -> None:
+def _accept(app: App, opened: Opened, mint_plan: MintPlan) -> int:
+    """Accept the open rows; returns the signer's row. Rows that wait for a former minter are handed to this one."""
     now = app.now()
     with begin(app.engine) as tx:
         signer = signers.register(tx, opened.attached.row, mint_plan.minter).id
@@ -387,6 +430,9 @@ def _accept(app: App, opened: Opened, mint_plan: MintPlan) -> None:
 
         intents.ask_again(tx, new(Outcome.AGAIN), now)
         intents.accept_many(tx, new(Outcome.TODO), now)
+        waiting = [row.key for row in mint_plan.rows if row.outcome is Outcome.CONTINUING]
+        intents.reassign(tx, opened.attached.row, waiting, signer, now)
+    return signer
 
 
 def report(app: App, opened: Opened, mint_plan: MintPlan) -> MintReport:

@@ -49,7 +49,11 @@ def attach(app: App, program: Program) -> Attached:
 
 
 def opened(app: App, program: Program) -> Opened:
-    """The program's contracts on this chain. Raises ProgramProblem if it isn't open here."""
+    """The program's contracts on this chain.
+
+    Raises ProgramProblem if it isn't open here, or if the file calls a tier or a stamp by another name than the chain:
+    then its ids would mean something else, and a gate would answer for the wrong tier.
+    """
     attached = attach(app, program)
     with read(app.engine) as tx:
         row = programs.find(tx, attached.row, program.id)
@@ -64,10 +68,36 @@ def opened(app: App, program: Program) -> Opened:
         raise ProgramProblem(
             f"the program {program.id!r} is not open on this chain.{restarted}", mend="run `nftloyalty deploy` first"
         )
-    return Opened(
+    found = Opened(
         program=program,
         attached=attached,
         row=row,
         membership=Membership(app.node, row.membership),
         stamps=Stamps(app.node, row.stamps),
     )
+    _check_names(found)
+    return found
+
+
+def _check_names(opened: Opened) -> None:
+    """What only one of the two has is no harm: it can't be minted by its id."""
+    program = opened.program
+    block = opened.attached.head.hash
+    pairs = [
+        (f"tier {tier.number}", tier.name, there)
+        for tier, there in zip(program.tiers, opened.membership.tier_names(block), strict=False)
+    ]
+    numbers = {number: stamp.name for stamp in program.stamps for number in stamp.numbers}
+    types = opened.stamps.types_of(list(numbers), block)
+    pairs += [
+        (f"stamp type {number}", name, there.name)
+        for (number, name), there in zip(numbers.items(), types, strict=True)
+        if there is not None
+    ]
+    for what, here, there in pairs:
+        if here != there:
+            raise ProgramProblem(
+                f"{what} is called {here!r} in program.toml and {there!r} on chain",
+                mend="put the file's tiers and stamp numbers back as they were opened; `nftloyalty deploy` lists all "
+                "differences",
+            )

@@ -11,7 +11,6 @@ node, never both at once; a process that dies between two steps leaves a databas
 The node's answer to a broadcast decides nothing: only a receipt with our own event does.
 """
 
-import contextlib
 import logging
 import os
 import socket
@@ -25,7 +24,7 @@ from typing import NoReturn
 
 from sqlalchemy import Connection
 
-from nftloyalty.app.calls import BATCHED_KINDS, Call, build
+from nftloyalty.app.calls import ACTS, BATCHED_KINDS, Call, build
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Attached
 from nftloyalty.chain import logs, sender
@@ -33,10 +32,19 @@ from nftloyalty.chain.client import HintKind, Receipt
 from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
 from nftloyalty.chain.sender import Fees
 from nftloyalty.chain.signer import Signer, TxFields
-from nftloyalty.domain.batch import TRANSACTION_GAS_CAP, GasModel, batch_size
+from nftloyalty.domain.batch import TRANSACTION_GAS_CAP
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.domain.quota import fit
-from nftloyalty.errors import LoyaltyError, NodeRefused, OutOfFunds, QuotaSpent, Reverted, SignerBusy, SignerHalted
+from nftloyalty.errors import (
+    ChainProblem,
+    LoyaltyError,
+    NodeRefused,
+    OutOfFunds,
+    QuotaSpent,
+    Reverted,
+    SignerBusy,
+    SignerHalted,
+)
 from nftloyalty.store import intents, programs, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, Landed
@@ -50,8 +58,8 @@ RESEND_AFTER = timedelta(seconds=15)
 FEES_LAST = timedelta(seconds=1)
 GATHER_AT_MOST = 500
 GAS_MARGIN_PERCENT = 20
-MODEL_SAMPLE = 9
-GUESS = GasModel(base=500_000, per_item=60_000)
+# How long a nonce must have been used up by a transaction nobody can show before it counts as somebody else's.
+FOREIGN_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,8 @@ class Sender:
         self._row = 0
         self._epoch = 0
         self._renew_at = app.now()
-        self._models: dict[Group, GasModel] = {}
+        self._gas_of_blocks: int | None = None
+        self._passed: dict[int, datetime] = {}
         # What a former process marked as sent may never have left.
         self._unsure = True
         self._head = ""
@@ -262,10 +271,15 @@ class Sender:
         """No block has it: send the same bytes again, `at_once` or when the last time was long ago."""
         if latest_nonce > slot.nonce:
             # Receipts and nonce are two questions: a block may have come in between, so ask for the receipts once more.
+            # A node may also tell of receipts later than of nonces, so only what stays so for a while is believed.
             again = sender.look(self.app.node, slot.hashes, self.signer.address)
-            if again.latest_nonce > slot.nonce and not any(again.receipts.values()):
+            if again.latest_nonce <= slot.nonce or any(again.receipts.values()):
+                self._passed.pop(slot.id, None)
+                return True
+            since = self._passed.setdefault(slot.id, self.app.now())
+            if self.app.now() - since >= FOREIGN_AFTER:
                 self._halt(f"foreign nonce {slot.nonce}: the chain has a transaction there that is not ours")
-            return True
+            return False
         just_sent = slot.last_sent_at is not None and self.app.now() - slot.last_sent_at < RESEND_AFTER
         if just_sent and not at_once:
             return False
@@ -308,7 +322,10 @@ class Sender:
             signers.hold(tx, self._row, self._epoch)
             if not succeeded:
                 slots.set_final_reverted(tx, slot.id, block_hash, now)
-                intents.return_to_received(tx, slot.id, now)
+                if slot.kind in ACTS:
+                    intents.reject_unproven(tx, slot.id, f"transaction {tx_hash} failed", now)
+                else:
+                    intents.return_to_received(tx, slot.id, now)
                 return
             slots.set_final(tx, slot.id, block_hash, now)
             if intents.mark_final(tx, slot.id, now).unproven:
@@ -341,19 +358,61 @@ class Sender:
             try:
                 if group.kind in BATCHED_KINDS:
                     waiting = waiting[: self._room(group, program)]
-                model = self._gas_model(group, waiting, program)
-                waiting = waiting[: batch_size(model, at_most=GATHER_AT_MOST)]
-                call = build(waiting, program)
-                gas = min(model.gas(len(waiting)) * (100 + GAS_MARGIN_PERCENT) // 100, TRANSACTION_GAS_CAP)
-                refusal = self._try(call, gas)
-                if refusal is not None:
-                    self._sort_out(waiting, program, gas, refusal)
+                tried = self._measure(waiting, program)
+                if tried is None:
                     continue
-                self._check_funds(call, gas)
+                self._check_funds(build(tried[0], program), tried[1])
             except _Wait as wait:
                 self.blocked[group] = wait.blocked
                 continue
-            return waiting, call, gas
+            return tried[0], build(tried[0], program), tried[1]
+
+    def _measure(
+        self, waiting: Sequence[IntentRow], program: ProgramRow | None
+    ) -> tuple[Sequence[IntentRow], int] | None:
+        """As many of these as fit into one transaction, with its gas limit: the batch itself is tried and measured.
+
+        A first stamp costs thrice a further one, so a price per item would be wrong for any batch but its sample.
+        None after a refusal that was settled by rejecting items. Raises _Wait.
+        """
+        most = min(TRANSACTION_GAS_CAP, self._block_gas())
+        while True:
+            call = build(waiting, program)
+            try:
+                needed = sender.estimate(self.app.node, self.signer.address, call.to, call.data, call.value_wei)
+            except Reverted as refusal:
+                if refusal.name == "" and len(waiting) > 1:
+                    # Out of gas looks like this on many nodes: it is the batch's size that is wrong, not an item.
+                    waiting = waiting[: len(waiting) // 2]
+                    continue
+                self._sort_out(waiting, program, call, refusal)
+                return None
+            except NodeRefused:
+                if len(waiting) == 1:
+                    raise
+                waiting = waiting[: len(waiting) // 2]
+                continue
+            gas = needed * (100 + GAS_MARGIN_PERCENT) // 100
+            if gas <= most:
+                return waiting, gas
+            if len(waiting) == 1:
+                if needed <= most:
+                    return waiting, most
+                raise _Wait(
+                    Blocked(
+                        ChainProblem(
+                            f"this needs {needed:,} gas, and a transaction on this chain may use {most:,}",
+                            mend="use a chain with larger blocks",
+                        ),
+                        quota=False,
+                    )
+                )
+            waiting = waiting[: max(1, min(len(waiting) - 1, len(waiting) * most // gas))]
+
+    def _block_gas(self) -> int:
+        if self._gas_of_blocks is None:
+            self._gas_of_blocks = self.app.node.block_gas_limit()
+        return self._gas_of_blocks
 
     def _room(self, group: Group, program: ProgramRow | None) -> int:
         """How many more items today's quota has room for, those under way counted in. Raises _Wait if it has none.
@@ -370,58 +429,32 @@ class Sender:
             raise _Wait(Blocked(QuotaSpent("today's quota is used up", mend="go on tomorrow"), quota=True))
         return room
 
-    def _try(self, call: Call, gas: int) -> Reverted | None:
-        """What the contract says to this call now. Raises _Wait if it refuses for a reason that is no item's."""
-        refusal = self._dry_run(call, gas)
-        if refusal is not None and refusal.name in sender.BATCH_REFUSALS and not self._not_included():
-            # On an idle chain the newest block may be of yesterday, and without our transaction there will be no other:
-            # what counts is the time of the next one.
-            with contextlib.suppress(NodeRefused):
-                refusal = sender.dry_run(
-                    self.app.node, self.signer.address, call.to, call.data, gas, call.value_wei, block="pending"
-                )
-        _wait_for(refusal)
-        return refusal
+    def _refusal(self, call: Call) -> Reverted | None:
+        self._keep_lease()
+        return sender.refusal(self.app.node, self.signer.address, call.to, call.data, call.value_wei)
 
-    def _dry_run(self, call: Call, gas: int) -> Reverted | None:
-        return sender.dry_run(self.app.node, self.signer.address, call.to, call.data, gas, call.value_wei)
+    def _sort_out(
+        self, waiting: Sequence[IntentRow], program: ProgramRow | None, call: Call, refusal: Reverted
+    ) -> None:
+        """Find the items the contract refuses, reject them with its reason, and leave the others waiting.
 
-    def _sort_out(self, waiting: Sequence[IntentRow], program: ProgramRow | None, gas: int, refusal: Reverted) -> None:
-        """Find the items the contract refuses, reject them with its reason, and leave the others waiting."""
+        Raises _Wait for a refusal that is no item's. An operator's act is rejected whatever the reason: it must neither
+        stand in the way of the next one (a pause in that of its end) nor come back later by itself.
+        """
+        if waiting[0].kind not in ACTS:
+            _wait_for(refusal)
         poisoned: Sequence[tuple[IntentRow, Reverted]] = [(waiting[0], refusal)]
         if len(waiting) > 1:
-            poisoned = sender.bisect_poison(waiting, lambda part: self._dry_run(build(part, program), gas))
+            poisoned = sender.bisect_poison(waiting, lambda part: self._refusal(build(part, program)))
         with begin(self.app.engine) as tx:
             signers.hold(tx, self._row, self._epoch)
             for member, why in poisoned:
                 intents.reject(tx, [member.id], self.app.now(), error=why.message)
 
-    def _gas_model(self, group: Group, waiting: Sequence[IntentRow], program: ProgramRow | None) -> GasModel:
-        """Gas of a transaction by number of items, measured on this chain with the waiting items themselves.
-
-        A sample with a poisoned item gives a generous guess, which serves for finding that item.
-        """
-        if group in self._models:
-            return self._models[group]
-        few = min(len(waiting), MODEL_SAMPLE)
-        try:
-            one = self._estimate(waiting[:1], program)
-            if few == 1:
-                return GasModel(base=one, per_item=0)
-            model = GasModel.through((1, one), (few, self._estimate(waiting[:few], program)))
-        except Reverted as refusal:
-            _wait_for(refusal)
-            return GUESS
-        if few == MODEL_SAMPLE:
-            self._models[group] = model
-        return model
-
-    def _estimate(self, members: Sequence[IntentRow], program: ProgramRow | None) -> int:
-        call = build(members, program)
-        return sender.estimate(self.app.node, self.signer.address, call.to, call.data, call.value_wei)
-
     def _check_funds(self, call: Call, gas: int) -> None:
-        needs = call.value_wei + gas * self._fees().max_fee
+        with read(self.app.engine) as tx:
+            promised = slots.promised_wei(tx, self._row)
+        needs = promised + call.value_wei + gas * self._fees().max_fee
         has = self.app.node.balance(self.signer.address)
         if has < needs:
             raise _Wait(Blocked(OutOfFunds(self.signer.address, has, needs), quota=False))

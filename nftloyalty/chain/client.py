@@ -36,7 +36,8 @@ _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# An unclosed string runs to the end of the text: tried anew at each of its quotes, it would take quadratic time.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 
 # Asked again once when the connection broke: asking twice changes nothing. Everything else is sent at most once.
@@ -286,6 +287,13 @@ class Node:
                 mend="set finality_blocks under [chain] in program.toml",
             )
         return self.__block("eth_getBlockByNumber", answer, "finalized").number
+
+    def block_gas_limit(self) -> int:
+        """Gas that the newest block may hold: no transaction can use more."""
+        answer = self.call("eth_getBlockByNumber", ["latest", False])
+        if not isinstance(answer, dict):
+            raise self._unusable("eth_getBlockByNumber", "it is not a block")
+        return self._quantity("eth_getBlockByNumber", answer.get("gasLimit"))
 
     def code(self, address: Address, block: BlockId = "latest") -> bytes:
         return self._bytes("eth_getCode", self.call("eth_getCode", [address, _block_param(block)]))

@@ -76,6 +76,19 @@ def estimate(node: Node, sender: Address, to: Address | None, data: bytes, value
     return node.estimate_gas(Call(to, data, sender=sender, value=value))
 
 
+def refusal(node: Node, sender: Address, to: Address | None, data: bytes, value: int = 0) -> Reverted | None:
+    """Why the transaction would be refused if it were mined next; None = it would pass.
+
+    Unlike `dry_run`, which calls on top of the head, an estimate is made for the next block's time: the newest block of
+    an idle chain may be of yesterday, and a call on top of it meets yesterday's quota.
+    """
+    try:
+        estimate(node, sender, to, data, value)
+    except Reverted as refused:
+        return refused
+    return None
+
+
 def bisect_poison(
     items: Sequence[Item],
     refused: Callable[[Sequence[Item]], Reverted | None],

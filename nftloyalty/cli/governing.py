@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from nftloyalty.app import governing
 from nftloyalty.app.acting import Done, Unsigned
@@ -72,7 +71,10 @@ def _tick() -> None:
 
 @roles.command("show")
 def roles_show(ctx: typer.Context) -> None:
-    """Show what everyone named in program.toml may do on chain. Example: nftloyalty roles show"""
+    """Show what everyone named in program.toml may do on chain.
+
+    Example: nftloyalty roles show
+    """
     with running(ctx) as (app, program):
         holders = governing.role_holders(app, opened(app, program))
     rows = [
@@ -88,13 +90,19 @@ def _said(owner: bool, roles: Role) -> str:
 
 @roles.command("grant")
 def roles_grant(ctx: typer.Context, role: RoleName, who: Who) -> None:
-    """Give a role; the owner's act. Example: nftloyalty roles grant minter hot2"""
+    """Give a role; the owner's act.
+
+    Example: nftloyalty roles grant minter hot2
+    """
     _do(ctx, lambda app, here: governing.grant(app, here, role.role, who, _tick))
 
 
 @roles.command("revoke")
 def roles_revoke(ctx: typer.Context, role: RoleName, who: Who) -> None:
-    """Take a role away; the owner's act. Example: nftloyalty roles revoke minter hot"""
+    """Take a role away; the owner's act.
+
+    Example: nftloyalty roles revoke minter hot
+    """
     _do(ctx, lambda app, here: governing.withdraw(app, here, role.role, who, _tick))
 
 
@@ -103,7 +111,10 @@ def roles_revoke(ctx: typer.Context, role: RoleName, who: Who) -> None:
 
 @quota.command("show")
 def quota_show(ctx: typer.Context) -> None:
-    """Show today's quotas and what is used of them. Example: nftloyalty quota show"""
+    """Show today's quotas and what is used of them.
+
+    Example: nftloyalty quota show
+    """
     with running(ctx) as (app, program):
         found = governing.quotas(opened(app, program))
     rows = [(each.which.value, each.kind.value, f"{each.used:,}", f"{each.limit:,}") for each in found]
@@ -117,7 +128,10 @@ def quota_set(
     kind: QuotaOf,
     limit: Annotated[int, typer.Argument(min=0, max=(1 << 24) - 1, help="How many in one UTC day.")],
 ) -> None:
-    """Change a daily limit: a guardian lowers, the owner raises. Example: nftloyalty quota set cards mint 2000"""
+    """Change a daily limit: a guardian lowers, the owner raises.
+
+    Example: nftloyalty quota set cards mint 2000
+    """
     _do(ctx, lambda app, here: governing.set_quota(app, here, which, kind, limit, _tick))
 
 
@@ -125,12 +139,18 @@ def quota_set(
 
 
 def pause(ctx: typer.Context) -> None:
-    """Stop minting, claims, renewals and tier changes at once. Example: nftloyalty pause"""
+    """Stop minting, claims, renewals and tier changes at once.
+
+    Example: nftloyalty pause
+    """
     _do(ctx, lambda app, here: governing.pause(app, here, _tick))
 
 
 def unpause(ctx: typer.Context) -> None:
-    """End the pause; the owner's act. Example: nftloyalty unpause"""
+    """End the pause; the owner's act.
+
+    Example: nftloyalty unpause
+    """
     _do(ctx, lambda app, here: governing.unpause(app, here, _tick))
 
 
@@ -142,7 +162,10 @@ def revoke(
     holder: Holder,
     reason: Annotated[str, typer.Option("--reason", help="Why; it is public for ever.")],
 ) -> None:
-    """Destroy a member's card. Example: nftloyalty revoke 0x7099...79C8 --reason "asked to be removed" """
+    """Destroy a member's card.
+
+    Example: nftloyalty revoke 0x7099...79C8 --reason "asked to be removed"
+    """
     wallet = wallet_argument(holder, "holder")
     _do(ctx, lambda app, here: governing.revoke(app, here, wallet, reason, _tick))
 
@@ -154,7 +177,10 @@ def revoke_stamp(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is public for ever.")],
     may_return: Annotated[bool, typer.Option("--may-return", help="The wallet may get this stamp again.")] = False,
 ) -> None:
-    """Destroy a member's stamp. Example: nftloyalty revoke-stamp 0x7099...79C8 latte --reason "wrong customer" """
+    """Destroy a member's stamp.
+
+    Example: nftloyalty revoke-stamp 0x7099...79C8 latte --reason "mistake"
+    """
     wallet = wallet_argument(holder, "holder")
     _do(
         ctx,
@@ -170,7 +196,10 @@ def readmit(
     tier: Annotated[str | None, typer.Option("--tier", help="Tier of the new card; default is the lowest.")] = None,
     expiry: Annotated[str | None, typer.Option("--expiry", help="A date or time; default is for life.")] = None,
 ) -> None:
-    """Bring back a wallet that left or was revoked. Example: nftloyalty readmit 0x7099...79C8 --tier silver"""
+    """Bring back a wallet that left or was revoked.
+
+    Example: nftloyalty readmit 0x7099...79C8 --tier silver
+    """
     wallet = wallet_argument(holder, "holder")
 
     def act(app: App, here: Opened) -> Done | Unsigned:
@@ -190,7 +219,10 @@ def renew(
         typer.Option("--days", min=1, max=36_500, help="Or so many days more."),
     ] = None,
 ) -> None:
-    """Give a card a later expiry. Example: nftloyalty renew 0x7099...79C8 --days 365"""
+    """Give a card a later expiry.
+
+    Example: nftloyalty renew 0x7099...79C8 --days 365
+    """
     if (until is None) == (days is None):
         raise typer.BadParameter("give one of --until and --days")
     wallet = wallet_argument(holder, "holder")
@@ -199,14 +231,17 @@ def renew(
         wanted = moment(until, "--until", app.now()) if until is not None else None
         term = timedelta(days=days) if days is not None else None
         expiry, done = governing.renew(app, here, wallet, until=wanted, term=term, tick=_tick)
-        err.print(escape(f"{wallet}: valid until {expiry:%Y-%m-%d %H:%M} UTC"))
+        err.print(f"{wallet}: valid until {expiry:%Y-%m-%d %H:%M} UTC")
         return done
 
     _do(ctx, act)
 
 
 def set_tier(ctx: typer.Context, holder: Holder, tier: Annotated[str, typer.Argument(help="The tier's id.")]) -> None:
-    """Put a member on another tier. Example: nftloyalty tier 0x7099...79C8 gold"""
+    """Put a member on another tier.
+
+    Example: nftloyalty tier 0x7099...79C8 gold
+    """
     wallet = wallet_argument(holder, "holder")
     _do(ctx, lambda app, here: governing.set_tier(app, here, wallet, here.program.tier(tier).number, _tick))
 
@@ -216,11 +251,17 @@ def set_tier(ctx: typer.Context, holder: Holder, tier: Annotated[str, typer.Argu
 
 @handover.command("request")
 def handover_request(ctx: typer.Context, who: Who) -> None:
-    """First step, by the new owner: ask for the program. Example: nftloyalty handover request new-owner"""
+    """First step, by the new owner: ask for the program.
+
+    Example: nftloyalty handover request new-owner
+    """
     _do(ctx, lambda app, here: governing.request_handover(app, here, who, _tick))
 
 
 @handover.command("complete")
 def handover_complete(ctx: typer.Context, who: Who) -> None:
-    """Second step, by the owner, within 14 days: hand it over. Example: nftloyalty handover complete new-owner"""
+    """Second step, by the owner, within 14 days: hand it over.
+
+    Example: nftloyalty handover complete new-owner
+    """
     _do(ctx, lambda app, here: governing.complete_handover(app, here, who, _tick))

@@ -31,7 +31,10 @@ def add_to(app: typer.Typer) -> None:
 
 @group.command("new")
 def new(ctx: typer.Context, name: Name) -> None:
-    """Make a new key. Example: nftloyalty keys new owner"""
+    """Make a new key.
+
+    Example: nftloyalty keys new owner
+    """
     with running_app(ctx) as app:
         address = app.keystore.create(name, choose_password(session_of(ctx).settings, name))
         out.print(f"{name} {address}")
@@ -46,7 +49,10 @@ def import_key(
         Path | None, typer.Option("--file", help="File that holds the private key as hex; - reads it from stdin.")
     ] = None,
 ) -> None:
-    """Take in an existing private key, asked for without showing it. Example: nftloyalty keys import owner"""
+    """Take in an existing private key, asked for without showing it.
+
+    Example: nftloyalty keys import owner
+    """
     with running_app(ctx) as app:
         if file is None:
             private_key = prompt_password("Private key (64 hex digits, not shown): ")
@@ -70,7 +76,10 @@ def show(
     names: Annotated[list[str] | None, typer.Argument(help="Only these keys.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show names and addresses; needs no password. Example: nftloyalty keys show"""
+    """Show names and addresses; needs no password.
+
+    Example: nftloyalty keys show
+    """
     with running_app(ctx) as app:
         keys = {name: app.keystore.address(name) for name in names or app.keystore.names()}
         if as_json:
@@ -85,7 +94,10 @@ def fund(
     name: Annotated[str, typer.Argument(help="A key's name or an address.")],
     coins: Annotated[float, typer.Option("--coins", min=0.000001, max=100_000, help="How many coins.")] = 10.0,
 ) -> None:
-    """On a development chain (nftloyalty chain, anvil): give a key coins. Example: nftloyalty keys fund owner"""
+    """On a development chain (nftloyalty chain, anvil): give a key coins.
+
+    Example: nftloyalty keys fund owner
+    """
     with running_app(ctx) as app:
         address = keyring.address_of(app, name)
         funding.fund(app, address, int(coins * 10**18))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from nftloyalty import __version__
@@ -69,7 +68,7 @@ def options(
 def main() -> None:
     """Run the command line and turn our own errors into sentences and an exit status."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="nftloyalty")
     except BadInput as bad:
         show_error(bad)
         sys.exit(2)
@@ -79,9 +78,9 @@ def main() -> None:
 
 
 def show_error(problem: LoyaltyError) -> None:
-    err.print(f"[bold red]Error:[/] {escape(problem.message)}")
+    err.print("Error:", problem.message, style="red")
     if isinstance(problem, BadInput):
         for each in problem.problems:
-            err.print(f"  {escape(str(each))}")
+            err.print(f"  {each}")
     if problem.mend:
-        err.print(f"[bold]Mend:[/] {escape(problem.mend)}")
+        err.print("Mend:", problem.mend)

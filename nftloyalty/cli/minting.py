@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from nftloyalty.app import minting
 from nftloyalty.app.context import App
@@ -40,9 +50,11 @@ def mint(
     coin: Coin = "ETH",
     as_json: Json = False,
 ) -> None:
-    """Mint membership cards to a file of members (address, tier, expiry). Example: nftloyalty mint members.csv
+    """Mint membership cards to a file of members (address, tier, expiry).
 
     Every bad row is named and nothing is sent. The same file can always be run again: nobody gets a second card.
+
+    Example: nftloyalty mint members.csv
     """
     with running(ctx) as (app, program):
         here = opened(app, program)
@@ -62,7 +74,10 @@ def stamp(
     coin: Coin = "ETH",
     as_json: Json = False,
 ) -> None:
-    """Give a stamp to a file of wallets (address). Example: nftloyalty stamp latte guests.csv"""
+    """Give a stamp to a file of wallets (address).
+
+    Example: nftloyalty stamp latte guests.csv
+    """
     with running(ctx) as (app, program):
         here = opened(app, program)
         plan = minting.plan_stamps(app, here, read_text(file).splitlines(), str(file), stamp_id)
@@ -87,7 +102,7 @@ def _run(
     with _Bar(plan) as (advance, waiting_until):
         report = minting.mint(app, here, plan, spread=spread, progress=advance, waiting_until=waiting_until)
     _show_report(report, as_json)
-    if report.rejected:
+    if report.rejected or report.waiting:
         raise typer.Exit(1)
 
 
@@ -97,6 +112,10 @@ def _show_plan(plan: MintPlan, price: str | None, coin: str) -> None:
         f"{plan.source}: {len(plan.rows):,} good rows: {todo:,} to do, {plan.count(Outcome.CONTINUING):,} under way, "
         f"{plan.count(Outcome.DONE):,} done."
     )
+    if plan.gone:
+        err.print(
+            f"{plan.gone:,} of those done hold it no longer: they left, moved to another wallet, or were revoked."
+        )
     if plan.batches is not None and plan.cost is not None:
         err.print(
             f"{plan.batches.batches:,} transactions of up to {plan.batches.size:,} rows, "
@@ -133,6 +152,14 @@ def decimal_of(price: str | None) -> Decimal | None:
 LINE_SECONDS = 30.0
 
 
+class _Rate(ProgressColumn):
+    """Rows a second; Rich's own column shows a speed only where the total is unknown."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} a second")
+
+
 class _Bar:
     """A progress bar on the error stream, with rate and time left; where that is no terminal, a line now and then."""
 
@@ -144,7 +171,8 @@ class _Bar:
             TextColumn("on chain"),
             BarColumn(),
             MofNCompleteColumn(),
-            TaskProgressColumn(show_speed=True),
+            TaskProgressColumn(),
+            _Rate(),
             TimeRemainingColumn(),
             console=err,
             disable=self._total == 0 or not err.is_terminal,
@@ -179,6 +207,7 @@ def _show_report(report: MintReport, as_json: bool) -> None:
                 "total": report.total,
                 "final": report.final,
                 "included": report.included,
+                "waiting": report.waiting,
                 "rejected": [
                     {"line": line, "address": address, "reason": reason} for line, address, reason in report.rejected
                 ],
@@ -186,6 +215,10 @@ def _show_report(report: MintReport, as_json: bool) -> None:
         )
         return
     final = f"{report.final:,} of them final" if report.included else "all final"
-    out.print(f"{report.on_chain:,} of {report.total:,} on chain, {final}.")
+    out.print(f"{report.on_chain:,} of {report.total:,} minted, {final}.")
+    if report.waiting:
+        out.print(
+            f"{report.waiting:,} are in transactions of another key that are not on chain yet: run this again later."
+        )
     for line, address, reason in report.rejected:
         out.print(f"line {line}: {address} was left out: {reason}")

@@ -25,7 +25,10 @@ def init(
     ctx: typer.Context,
     brand: Annotated[str, typer.Option("--brand", help="The brand's name.")] = "My Brand",
 ) -> None:
-    """Write a commented program.toml to fill in. Never overwrites. Example: nftloyalty init --brand "Morning Bean" """
+    """Write a commented program.toml to fill in. Never overwrites.
+
+    Example: nftloyalty init --brand "Morning Bean"
+    """
     path: Path = session_of(ctx).program_path
     text = template(brand)
     read_program(text, f"--brand {brand!r}")
@@ -68,7 +71,10 @@ def deploy(
 
 
 def export(ctx: typer.Context) -> None:
-    """Print all recorded deployments as JSON. Example: nftloyalty export > deployments.json"""
+    """Print all recorded deployments as JSON.
+
+    Example: nftloyalty export > deployments.json
+    """
     with running_app(ctx) as app:
         print_json(list(deploying.exported(app)))
 

@@ -116,7 +116,10 @@ def compile_contracts(
         typer.Option("--standard-json", help="Write the explorers' verification input to this file instead."),
     ] = None,
 ) -> None:
-    """Compile the contracts and write nftloyalty/artifacts. Example: nftloyalty compile --check"""
+    """Compile the contracts and write nftloyalty/artifacts.
+
+    Example: nftloyalty compile --check
+    """
     if standard_json is not None:
         write_text(standard_json, compiling.verification_input())
         out.print(f"Wrote {standard_json}.")
@@ -131,6 +134,9 @@ def compile_contracts(
 
 
 def upgrade(ctx: typer.Context) -> None:
-    """Bring a shared database to this version's schema. Example: nftloyalty upgrade"""
+    """Bring a shared database to this version's schema.
+
+    Example: nftloyalty upgrade
+    """
     upkeep.upgrade_database(session_of(ctx).settings)
     out.print("The database is of this version.")

@@ -20,9 +20,10 @@ from nftloyalty.domain.program import Program
 from nftloyalty.domain.program_file import read_program
 from nftloyalty.errors import BadInput, KeyProblem, Problem
 
-# Results go to stdout and can be piped; progress, questions and errors go to stderr.
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Results go to stdout and can be piped; progress, questions and errors go to stderr. Nothing is markup: the names of
+# programs and files may hold brackets.
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 @dataclass(frozen=True)

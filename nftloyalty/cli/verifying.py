@@ -27,7 +27,9 @@ def verify(
 ) -> None:
     """Show what a wallet holds. Exit status 0 = it holds what was asked for, 1 = it does not.
 
-    Without --tier and --stamp an active card is asked for. Example: nftloyalty verify 0x7099...79C8 --tier gold
+    Without --tier and --stamp an active card is asked for.
+
+    Example: nftloyalty verify 0x7099...79C8 --tier gold
     """
     with running(ctx) as (app, program):
         wallet = wallet_argument(address, "address")

@@ -26,7 +26,8 @@ MAX_BODY_BYTES = 5 * 1024 * 1024
 MAX_NESTING = 32
 STOP_SECONDS = 5
 
-_NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{\]}]', re.DOTALL)
+# An unclosed string runs to the end of the text: tried anew at each of its quotes, it would take quadratic time.
+_NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
 """A string, or a bracket outside of strings."""
 
 

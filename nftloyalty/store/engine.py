@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,10 @@ def _open_postgresql(url: URL) -> Engine:
 def _make_private(file: Path, shown: str) -> None:
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        # Only ever made, never opened: closing a second handle of a database that this process has open would drop its
+        # locks (POSIX), and with them commits.
+        with suppress(FileExistsError):
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as failure:
         raise DatabaseProblem(shown, failure.strerror or type(failure).__name__) from None
 

@@ -178,6 +178,24 @@ def ask_again(tx: Connection, new: Iterable[NewIntent], now: datetime) -> int:
     return again
 
 
+def reassign(tx: Connection, chain: int, keys: Iterable[str], signer: int, now: datetime) -> int:
+    """Let another signer send these where nothing was reserved for them yet; returns how many changed hands."""
+    changed = 0
+    for chunk in _chunks(keys):
+        query = (
+            update(intents)
+            .where(
+                intents.c.chain == chain,
+                intents.c.request_key.in_(chunk),
+                intents.c.state == IntentState.RECEIVED,
+                intents.c.signer != signer,
+            )
+            .values(signer=signer, updated_at=now)
+        )
+        changed += tx.execute(query).rowcount
+    return changed
+
+
 def get(tx: Connection, public_id: str) -> IntentRow:
     """Raises Unknown."""
     row = tx.execute(select(intents).where(intents.c.public_id == public_id)).one_or_none()
@@ -229,7 +247,11 @@ def waiting(
 
 
 def counts_by_state(
-    tx: Connection, program: int, kind: Kind | None = None, stamp_type: int | None = None
+    tx: Connection,
+    program: int,
+    kind: Kind | None = None,
+    stamp_type: int | None = None,
+    signer: int | None = None,
 ) -> dict[IntentState, int]:
     """How many intents of a program are in each state; states with none are left out."""
     query = select(intents.c.state, func.count()).where(intents.c.program == program).group_by(intents.c.state)
@@ -237,6 +259,8 @@ def counts_by_state(
         query = query.where(intents.c.kind == kind)
     if stamp_type is not None:
         query = query.where(intents.c.stamp_type == stamp_type)
+    if signer is not None:
+        query = query.where(intents.c.signer == signer)
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
@@ -354,8 +378,9 @@ def mark_final(tx: Connection, slot: int, now: datetime) -> Settled:
 
 
 def reject_unproven(tx: Connection, slot: int, error: str, now: datetime) -> int:
-    """BATCHED → REJECTED for what a FINAL slot did nothing for (see Settled.unproven). Returns how many."""
-    _slot_seen(tx, slot, {SlotState.FINAL})
+    """BATCHED → REJECTED for what a FINAL slot did nothing for (see Settled.unproven), and for an act whose transaction
+    failed for good. Returns how many."""
+    _slot_seen(tx, slot, {SlotState.FINAL, SlotState.FINAL_REVERTED})
     changed = tx.execute(
         update(intents)
         .where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)

@@ -279,6 +279,20 @@ def not_included_count(tx: Connection, signer: int) -> int:
     return int(tx.execute(query).scalar_one())
 
 
+def promised_wei(tx: Connection, signer: int) -> int:
+    """The most that the signer's transactions in flight may still cost: their value and all the gas they may use."""
+    query = (
+        select(slots.c.id, slots.c.value, slots.c.gas_limit, attempts.c.max_fee_wei)
+        .join(attempts, attempts.c.slot == slots.c.id)
+        .where(slots.c.signer == signer, slots.c.state.in_(NOT_INCLUDED))
+    )
+    # The dearest attempt of each slot counts. Amounts are text in the database, so they are compared here.
+    most: dict[int, int] = {}
+    for slot, value, gas_limit, max_fee in tx.execute(query):
+        most[slot] = max(most.get(slot, 0), value + gas_limit * max_fee)
+    return sum(most.values())
+
+
 def set_included(
     tx: Connection,
     slot: int,

@@ -18,7 +18,8 @@ from nftloyalty.web.schemas import problem_schemas
 LARGEST_BODY_BYTES = 64 * 1024
 DEEPEST_BODY = 16
 
-_NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{\]}]', re.DOTALL)
+# An unclosed string runs to the end of the text: tried anew at each of its quotes, it would take quadratic time.
+_NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
 """A string, or a bracket outside of strings."""
 
 

@@ -38,11 +38,9 @@ ANSWERS = (
     Answer(errors.ChainProblem, 503, "the chain can't be asked now"),
     Answer(errors.DatabaseProblem, 503, "the database can't be used now"),
     Answer(errors.SigningProblem, 503, "nothing can be sent now"),
+    Answer(errors.DatabaseProblem, 503, "the database can't be used now"),
 )
 """The first row whose class matches decides. An error of none of these is a fault of ours."""
-
-UNAVAILABLE = {"database_problem": "the database can't be used now"}
-"""Errors that other rings define, by code: answered with 503 and these words."""
 
 FAULT = "something went wrong on our side"
 
@@ -72,8 +70,6 @@ def of(error: errors.LoyaltyError) -> Response:
     log.warning("answered with an error: %s", error.message)
     if answer is not None:
         return problem(answer.status, error.code, answer.title)
-    if error.code in UNAVAILABLE:
-        return problem(503, error.code, UNAVAILABLE[error.code])
     return problem(500, "internal", FAULT)
 
 

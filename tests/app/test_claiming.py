@@ -41,7 +41,8 @@ def bring(world: World, row: IntentRow) -> IntentRow:
     here = world.here
 
     def done() -> bool:
-        return claiming.describe(claiming.claim_status(world.app, row.public_id))["phase"] != "pending"
+        told = claiming.describe(claiming.claim_status(world.app, row.public_id))
+        return bool(told["phase"] != "pending")
 
     signer = signer_of(world.app, claiming.relay_key(here))
     work(world.app, here.attached, signer, finality_blocks=None, done=done)

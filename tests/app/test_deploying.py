@@ -113,7 +113,7 @@ def test_another_chain_id_than_the_programs_is_refused(app: App) -> None:
 
 
 def test_a_missing_key_is_named_before_anything_is_sent(app: App) -> None:
-    text = program_text().replace('minters = ["hot"]', 'minters = ["cold"]')
+    text = program_text().replace('minters = ["hot", ', 'minters = ["cold", ')
     with pytest.raises(KeyProblem, match="there is no key 'cold'"):
         deploying.deploy(app, program_of(text))
 

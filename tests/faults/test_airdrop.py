@@ -13,12 +13,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from sqlalchemy import create_engine
 
+from nftloyalty.app import minting
+from nftloyalty.app.context import App, password_from, random_id, system_now
+from nftloyalty.app.opening import opened
+from nftloyalty.chain.client import Node
+from nftloyalty.cli.session import load_program
+from nftloyalty.config import from_environment
 from nftloyalty.domain.intent import IntentState
+from nftloyalty.domain.roster import Outcome
+from nftloyalty.vault.keystore import Keystore
 from tests.conftest import StartAnvil
 from tests.faults.airdrop import Rig, Stable, plan_kills, show
 from tests.faults.proof import prove
@@ -147,6 +156,30 @@ def test_a_watching_mint_takes_over_from_one_that_is_killed(make_rig: MakeRig, o
     assert rig.judge(rig.finish()).complaints == ()
 
 
+def test_a_plan_that_is_made_while_another_run_mints_takes_its_cards_for_nobody_elses(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(rows=20, batch=10)
+    settings = from_environment(rig.mint_orders().environment)
+    keystore, node = Keystore(settings.keys_folder), Node(settings.rpc_url)
+    app = App(settings, rig.engine, node, keystore, system_now, random_id, password_from(settings))
+    here = opened(app, load_program(rig.folder / "program.toml"))
+    look_up = minting._known
+
+    def look_up_and_lose_time(*arguments: Any) -> Any:
+        found = look_up(*arguments)
+        monkeypatch.undo()
+        assert rig.mint().status == 0
+        return found
+
+    monkeypatch.setattr(minting, "_known", look_up_and_lose_time)
+    plan = minting.plan_cards(app, here, rig.members.read_text().splitlines(), "members.csv")
+    assert plan.count(Outcome.TODO) == 20
+    report = minting.mint(app, here, plan)
+    assert (report.on_chain, report.rejected) == (20, ())
+    assert rig.judge(rig.finish()).complaints == ()
+
+
 def test_ctrl_c_gives_the_lease_back_and_the_file_can_be_run_again(make_rig: MakeRig) -> None:
     rig = make_rig(rows=200, batch=10, window=2, block_seconds=0.3)
     orders = rig.mint_orders()
@@ -185,8 +218,8 @@ def test_an_engine_that_sends_before_it_stores_is_caught_by_a_kill_between_the_t
     # The fee has moved when the bytes are made anew, so they are others.
     rig.chain.ask("anvil_setNextBlockBaseFeePerGas", hex(3 * 10**9))
     rig.chain.ask("evm_mine")
-    result = rig.judge(rig.finish())
-    assert any("is no stored attempt" in complaint for complaint in result.complaints)
+    rig.mint(Kill("handed-in"))
+    assert any("is no stored attempt" in complaint for complaint in rig.judge().complaints)
 
 
 @pytest.fixture(scope="module")

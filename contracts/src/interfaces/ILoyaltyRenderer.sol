@@ -9,7 +9,7 @@ interface ILoyaltyRenderer {
     /// @param tierName The name of the card's tier.
     /// @param serial The human member number.
     /// @param joinedAt Unix seconds.
-    /// @param expiresAt Unix seconds; 0 = for life.
+    /// @param expiresAt Unix seconds, first second that is no longer active; 0 = for life. The last valid day is drawn.
     /// @param background Colour as 0xRRGGBB.
     /// @param ink Colour of the text as 0xRRGGBB.
     struct Card {

@@ -65,12 +65,21 @@ contract RendererTest is ProgramTest {
         vm.assertEq(text(json, "Tier"), "Silver");
         vm.assertEq(number(json, "Member number"), 42);
         vm.assertEq(number(json, "Member since"), START);
-        vm.assertEq(number(json, "Valid until"), YEAR);
+        vm.assertEq(number(json, "Valid until"), YEAR - 1);
         (, string memory path) = attribute(json, "Valid until");
         vm.assertEq(vm.parseJsonString(json, string.concat(path, ".display_type")), "date");
         vm.assertTrue(vm.contains(svg, "Bean &amp; Co"), "escaped once");
         vm.assertTrue(vm.contains(svg, "Silver"));
         vm.assertTrue(vm.contains(svg, "42"));
+    }
+
+    function test_WhenACardEndsAtMidnight() external {
+        R.Card memory c = card("Bean", "Gold");
+        c.expiresAt = 1893456000; // 2030-01-01 00:00:00 UTC, the first second that is no longer active
+        (string memory json, string memory svg) = read(draw.card(c));
+        vm.assertEq(number(json, "Valid until"), 1893455999);
+        vm.assertTrue(vm.contains(svg, "2029-12-31"));
+        vm.assertFalse(vm.contains(svg, "2030"));
     }
 
     function test_WhenACardIsForLife() external {
@@ -193,7 +202,7 @@ contract RendererTest is ProgramTest {
         (string memory json,) = read(cards.tokenURI(id(alice)));
         vm.assertEq(text(json, "Tier"), "Silver");
         vm.assertEq(number(json, "Member number"), 1);
-        vm.assertEq(number(json, "Valid until"), YEAR);
+        vm.assertEq(number(json, "Valid until"), YEAR - 1);
         vm.assertEq(
             cards.tokenURI(id(alice)),
             draw.card(R.Card("Bean & Co", "Silver", 1, START, YEAR, 0x1b2a41, 0xf4f1ea)),

@@ -1,0 +1,112 @@
+"""Settings from the environment: defaults that work, every mistake named at once, secrets that never show."""
+
+import copy
+import pickle
+from pathlib import Path
+
+import pytest
+
+from nftloyalty.config import SETTINGS, Secret, from_environment
+from nftloyalty.errors import BadInput
+
+
+def problems(**environment: str) -> dict[str, str]:
+    """What is wrong, by the variable's name."""
+    with pytest.raises(BadInput) as refused:
+        from_environment(environment)
+    return {problem.place: problem.what for problem in refused.value.problems}
+
+
+def test_nothing_needs_to_be_set() -> None:
+    settings = from_environment({})
+    assert settings.home == Path(".nftloyalty")
+    assert settings.keys_folder == settings.home / "keys"
+    assert settings.database_url == f"sqlite:///{Path('.nftloyalty').resolve() / 'nftloyalty.db'}"
+    assert settings.rpc_url == "http://127.0.0.1:8545"
+    assert (settings.password, settings.password_file) == (None, None)
+    assert (settings.max_fee_wei, settings.window, settings.rpc_timeout_seconds) == (500 * 10**9, 16, 30.0)
+
+
+def test_an_empty_variable_is_an_unset_one() -> None:
+    assert from_environment({setting.name: "" for setting in SETTINGS}) == from_environment({})
+
+
+def test_what_is_set_is_taken(tmp_path: Path) -> None:
+    settings = from_environment(
+        {
+            "NFTLOYALTY_HOME": str(tmp_path),
+            "DATABASE_URL": "postgresql://user@host/name",
+            "NFTLOYALTY_RPC_URL": "https://node.example/v2/key",
+            "NFTLOYALTY_RPC_TIMEOUT": "2.5",
+            "NFTLOYALTY_KEY_PASSWORD_FILE": str(tmp_path / "password"),
+            "NFTLOYALTY_MAX_FEE_GWEI": "0.5",
+            "NFTLOYALTY_WINDOW": "64",
+        }
+    )
+    assert settings.home == tmp_path
+    assert settings.database_url == "postgresql://user@host/name"
+    assert settings.password_file == tmp_path / "password"
+    assert (settings.max_fee_wei, settings.window, settings.rpc_timeout_seconds) == (5 * 10**8, 64, 2.5)
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    found = problems(
+        NFTLOYALTY_HOME="~nobody-of-this-name/home",
+        NFTLOYALTY_RPC_URL="ftp://node",
+        NFTLOYALTY_RPC_TIMEOUT="soon",
+        NFTLOYALTY_KEY_PASSWORD="one",
+        NFTLOYALTY_KEY_PASSWORD_FILE="two",
+        NFTLOYALTY_MAX_FEE_GWEI="-1",
+        NFTLOYALTY_WINDOW="65",
+    )
+    assert found.keys() == {
+        "NFTLOYALTY_HOME",
+        "NFTLOYALTY_RPC_URL",
+        "NFTLOYALTY_RPC_TIMEOUT",
+        "NFTLOYALTY_KEY_PASSWORD",
+        "NFTLOYALTY_MAX_FEE_GWEI",
+        "NFTLOYALTY_WINDOW",
+    }
+
+
+@pytest.mark.parametrize("window", ["0", "65", "1.5", "nan", "inf", "1e1", "16 or so"])
+def test_a_window_is_a_whole_number(window: str) -> None:
+    assert "is not a whole number from 1 to 64" in problems(NFTLOYALTY_WINDOW=window)["NFTLOYALTY_WINDOW"]
+
+
+@pytest.mark.parametrize("timeout", ["0", "601", "nan", "inf", "-inf", "", " "])
+def test_a_timeout_is_a_number(timeout: str) -> None:
+    if timeout:
+        assert "NFTLOYALTY_RPC_TIMEOUT" in problems(NFTLOYALTY_RPC_TIMEOUT=timeout)
+    else:
+        assert from_environment({"NFTLOYALTY_RPC_TIMEOUT": timeout}).rpc_timeout_seconds == 30
+
+
+@pytest.mark.parametrize(
+    "url", ["node", "http://", "http://[::1", "http://node:port/secret-word", "file:///etc/passwd"]
+)
+def test_a_wrong_address_of_a_node_is_named_and_not_shown(url: str) -> None:
+    found = problems(NFTLOYALTY_RPC_URL=url)
+    assert found == {"NFTLOYALTY_RPC_URL": "is not an http:// or https:// address"}
+
+
+def test_secrets_never_show() -> None:
+    settings = from_environment(
+        {
+            "NFTLOYALTY_KEY_PASSWORD": "word-one",
+            "DATABASE_URL": "postgresql://u:word-two@h/n",
+            "NFTLOYALTY_RPC_URL": "https://node.example/word-three",
+        }
+    )
+    assert settings.password is not None
+    assert settings.password.reveal() == "word-one"
+    shown = f"{settings!r} {settings!s} {settings.password} {settings.password!r}"
+    assert not any(word in shown for word in ("word-one", "word-two", "word-three"))
+    for leak in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            leak(Secret("word"))
+
+
+def test_every_setting_tells_its_unit_and_what_it_does() -> None:
+    for setting in SETTINGS:
+        assert setting.unit and setting.does
