@@ -8,10 +8,12 @@ import pytest
 from nftloyalty.app import funding, governing
 from nftloyalty.app.acting import Done, Unsigned
 from nftloyalty.app.governing import QuotaOf, Which
+from nftloyalty.app.sending import Sender
 from nftloyalty.chain.contracts import Membership, QuotaKind
 from nftloyalty.domain.words import Flag, Role
-from nftloyalty.errors import BadInput, KeyProblem, OutOfFunds, ProgramProblem, Reverted
-from tests.app.build import COIN, OUTSIDER, PASSWORD, World, new_member, new_wallet
+from nftloyalty.errors import BadInput, ChainProblem, KeyProblem, OutOfFunds, ProgramProblem, Reverted
+from nftloyalty.store.slots import AttemptRow
+from tests.app.build import COIN, OUTSIDER, PASSWORD, World, new_member, new_wallet, program_text
 from tests.app.conftest import Anew
 from tests.chain.opened import transact
 
@@ -265,3 +267,53 @@ def test_a_key_without_coins_sends_nothing_and_leaves_nothing_behind(anew: Anew)
     done(governing.set_tier(world.app, broke.here, wallet, 2, quiet))
     assert governing.card_of(world.here, wallet).exists
     assert world.app.node.nonce(poor) == 1
+
+
+# ---------------------------------------------------------------------------------------------- acts that fail or stall
+
+
+def test_an_act_that_failed_on_chain_is_over_and_can_be_asked_for_again(
+    anew: Anew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guardian pauses between trial and block. The act must not come back later behind the operator's back."""
+    world = anew("")
+    wallet, other = new_wallet(), new_wallet()
+    world.mint(f"{wallet},member,never", f"{other},member,never")
+    send = Sender._send
+    paused: list[bool] = []
+
+    def pause_first(engine: Sender, attempt: AttemptRow) -> None:
+        if not paused:
+            paused.append(True)
+            done(governing.pause(world.app, world.here, quiet))
+        send(engine, attempt)
+
+    monkeypatch.setattr(Sender, "_send", pause_first)
+    with pytest.raises(ChainProblem, match="could not make"):
+        governing.set_tier(world.app, world.here, wallet, 2, quiet)
+    done(governing.unpause(world.app, world.here, quiet))
+    done(governing.set_tier(world.app, world.here, other, 2, quiet))
+    assert governing.card_of(world.here, wallet).tier == 1
+    done(governing.set_tier(world.app, world.here, wallet, 2, quiet))
+    assert governing.card_of(world.here, wallet).tier == 2
+
+
+def test_a_stale_act_does_not_stand_in_the_way_of_the_next(anew: Anew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key with all powers: an act it never got to send must not keep the program paused."""
+    powers = 'opener = "owner"\nowner = "owner"\nminters = ["hot"]\nmanagers = ["owner"]\nguardians = ["guard"]\n'
+    world = anew(program_text(powers=powers))
+    wallet = new_wallet()
+    world.mint(f"{wallet},member,never")
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as broken:
+        broken.setattr("nftloyalty.app.acting.work", killed)
+        broken.setattr("nftloyalty.app.acting._take_back", lambda *_: None)
+        with pytest.raises(SystemExit):
+            governing.set_tier(world.app, world.here, wallet, 2, quiet)
+    done(governing.pause(world.app, world.here, quiet))
+    done(governing.unpause(world.app, world.here, quiet))
+    assert not world.here.membership.paused()
+    assert governing.card_of(world.here, wallet).tier == 1

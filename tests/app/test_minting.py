@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pytest import MonkeyPatch
 
-from nftloyalty.app import governing, minting, sending
+from nftloyalty.app import funding, governing, minting, sending
 from nftloyalty.app.acting import Done
 from nftloyalty.app.minting import MintPlan, MintReport
 from nftloyalty.chain.client import Node
@@ -339,3 +339,80 @@ def test_many_batches_are_under_way_at_once(
     assert report.final == 40
     assert world.app.node.head().number - before < 8
     assert world.here.membership.total_supply() == 40
+
+
+# -------------------------------------------------------------------------------------- costs, keys and second thoughts
+
+
+def test_cheap_rows_first_do_not_starve_the_dear_ones_of_gas(world: World) -> None:
+    """A further stamp costs a third of a first one: a price measured on the former would reject the latter."""
+    old = [new_wallet() for _ in range(9)]
+    world.mint_outside(*old, tier=2)
+    assert world.stamp("tasting", *old).final == 9
+    report = world.stamp("latte", *old, *(new_wallet() for _ in range(60)))
+    assert (report.final, report.rejected) == (69, ())
+
+
+def test_rows_that_wait_for_a_former_minter_are_sent_by_the_new_one(open_on: OpenWorld, chain: str) -> None:
+    world = open_on(chain)
+    rows = [f"{new_wallet()},gold,never" for _ in range(3)]
+    plan = world.plan(*rows)
+    minting._accept(world.app, world.here, plan)
+    spare = world.app.keystore.create("spare", "correct horse battery")
+    funding.fund(world.app, spare, 10**18)
+    assert isinstance(governing.grant(world.app, world.here, Role.MINTER, "spare", quiet), Done)
+    powers = replace(world.program.powers, minters=("spare",))
+    now = World(world.app, replace(world.program, powers=powers))
+    before = now.app.node.nonce(spare)
+    assert now.mint(*rows).final == 3
+    assert now.app.node.nonce(spare) == before + 1
+
+
+def test_a_stamp_that_may_return_is_given_again_by_the_same_file(world: World) -> None:
+    wallet = new_wallet()
+    assert world.stamp("latte", wallet).final == 1
+    number = world.program.stamp_number("latte")
+    for may_return, again in ((True, 1), (False, 0)):
+        governing.revoke_stamp(world.app, world.here, wallet, number, may_return, "test", quiet)
+        plan = world.plan_stamps("latte", wallet)
+        assert len(plan.open_rows) == again
+        assert plan.gone == 1 - again
+        minting.mint(world.app, world.here, plan)
+        assert world.here.stamps.words_of([wallet])[0].holds(number) is bool(again)
+
+
+def test_a_row_that_wants_another_card_than_was_minted_is_a_problem(world: World) -> None:
+    wallet, dated = new_wallet(), new_wallet()
+    world.mint(f"{wallet},member,never", f"{dated},gold,{FAR}")
+    before = world.nonces()
+    with pytest.raises(BadInput) as bad:
+        world.plan(f"{wallet},gold,never", f"{dated},gold,2048-12-31")
+    said = [str(problem) for problem in bad.value.problems]
+    assert "line 2" in said[0] and "as Member for life" in said[0] and "nftloyalty tier" in said[0]
+    assert "line 3" in said[1] and "as Gold until 2050-01-01" in said[1]
+    assert world.nonces() == before
+
+
+def test_cards_that_are_gone_since_are_told_apart_from_done(world: World) -> None:
+    member = new_member()
+    row = f"{member.address},gold,never"
+    world.mint(row)
+    world.leave(member)
+    plan = world.plan(row)
+    assert (plan.count(Outcome.DONE), plan.gone) == (1, 1)
+
+
+def test_a_chain_with_small_blocks_gets_small_batches(start_anvil: StartAnvil, open_on: OpenWorld) -> None:
+    world = open_on(start_anvil("--gas-limit", "9500000").url, program_text(rest=""))
+    report = world.mint(*(f"{new_wallet()},gold,never" for _ in range(400)))
+    assert report.on_chain == 400
+    assert world.here.membership.total_supply() == 400
+
+
+def test_money_promised_to_transactions_in_flight_is_not_spent_twice(
+    open_on: OpenWorld, chain: str, monkeypatch: MonkeyPatch
+) -> None:
+    world = open_on(chain)
+    monkeypatch.setattr("nftloyalty.store.slots.promised_wei", lambda tx, signer: 10**24)
+    with pytest.raises(OutOfFunds):
+        world.mint(f"{new_wallet()},gold,never")
