@@ -111,6 +111,20 @@ class WrongChain(ChainProblem):
         self.found = found
 
 
+_MENDS = {
+    "Paused": "the owner ends the pause with `nftloyalty unpause`",
+    "QuotaExceeded": "wait for the next UTC day, or let the owner raise it with `nftloyalty quota set`",
+    "NotAllowed": "see who may with `nftloyalty roles show`; the owner grants it with `nftloyalty roles grant`",
+    "Unauthorized": "this is the owner's act; see `nftloyalty roles show`",
+    "NotSigner": "the voucher's signer has lost its role: ask for a new voucher",
+    "WrongEpoch": "all vouchers of that time were called back: ask for a new one",
+    "CapReached": "the owner can raise the cap",
+    "NotOpen": "see opens and closes of the stamp in program.toml",
+    "UnknownType": "the stamp is not defined on chain; `nftloyalty deploy` lists the differences",
+}
+"""What helps against the commonest refusals, by the last part of the error's name."""
+
+
 class Reverted(ChainProblem):
     """A contract refused. `name` is the Solidity error's name ("" if it can't be decoded), `args` its named values."""
 
@@ -119,7 +133,7 @@ class Reverted(ChainProblem):
     def __init__(self, name: str, args: dict[str, Any], data: str = "") -> None:
         shown = ", ".join(f"{key} {value}" for key, value in args.items())
         what = f"{name}({shown})" if name else (f"unknown error {data}" if data and data != "0x" else "no reason given")
-        super().__init__(f"the contract refused: {what}")
+        super().__init__(f"the contract refused: {what}", mend=_MENDS.get(name.rpartition("_")[2], ""))
         self.name = name
         self.values = args
         self.data = data

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -207,6 +208,11 @@ def _upgrade(url: str) -> None:
         upgrade(engine)
     finally:
         engine.dispose()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start: a run in the background ignores it, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -25,6 +25,7 @@ class Relay:
         self._signer = signer
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._blocked = False
         self.trouble = ""
 
     @property
@@ -54,7 +55,7 @@ class Relay:
                     self._signer,
                     finality_blocks=self._opened.program.chain.finality_blocks,
                     done=self._stopped.is_set,
-                    tick=self._all_well,
+                    tick=self._on_step,
                     on_blocked=self._on_blocked,
                     sleep=self._sleep,
                 )
@@ -65,10 +66,14 @@ class Relay:
                 self.trouble = f"unexpected {type(trouble).__name__}; see the log"
                 self._sleep(PAUSE_AFTER_TROUBLE_SECONDS)
 
-    def _all_well(self) -> None:
-        self.trouble = ""
+    def _on_step(self) -> None:
+        """A step after which nothing was blocked ends the trouble; being blocked is told after the step."""
+        if not self._blocked:
+            self.trouble = ""
+        self._blocked = False
 
     def _on_blocked(self, blocked: Blocked) -> None:
+        self._blocked = True
         self._note(blocked.reason)
 
     def _note(self, trouble: LoyaltyError) -> None:

@@ -48,9 +48,8 @@ def add_to(app: typer.Typer) -> None:
 
 def _do(ctx: typer.Context, act: Callable[[App, Opened], Done | Unsigned]) -> None:
     with running(ctx) as (app, program):
-        with err.status("working ..."):
-            done = act(app, opened(app, program))
-        show_done(done)
+        # No spinner: it would be drawn over the question for a password.
+        show_done(act(app, opened(app, program)))
 
 
 def show_done(done: Done | Unsigned) -> None:

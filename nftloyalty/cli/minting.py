@@ -122,6 +122,8 @@ def _show_plan(plan: MintPlan, price: str | None, coin: str) -> None:
             f"{show(plan.cost, coin, decimal_of(price))}."
         )
         err.print(f"Today's quota has room for {plan.quota_left:,} more.")
+        if todo > plan.quota_left:
+            err.print("That is too little for this file: it needs --spread, or a higher quota.")
 
 
 def _plan_json(plan: MintPlan) -> dict[str, object]:
@@ -180,13 +182,14 @@ class _Bar:
         self._task = self._progress.add_task("on chain", total=self._total)
 
     def __enter__(self) -> tuple[Callable[[int], None], Callable[[datetime], None]]:
-        self._progress.start()
         return self._advance, self._wait
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def _advance(self, waiting: int) -> None:
+        # Begun with the first news and not before: it would be drawn over the question for a password.
+        self._progress.start()
         self._most = max(self._most, self._total - waiting)
         self._progress.update(self._task, completed=self._most)
         if not err.is_terminal and time.monotonic() >= self._line_at:

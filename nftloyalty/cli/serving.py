@@ -57,6 +57,7 @@ def serve(
     Example: nftloyalty serve
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     if loopback_address(host) is None:
         raise BadInput(
             "serve",

@@ -17,7 +17,8 @@ router = APIRouter(tags=["gate"])
 def gate(body: GateIn, service: ServiceDep) -> dict[str, Any]:
     """All conditions must be met; a `no` names each one that is not. Asking for nothing is answered `no`."""
     asked = body.conditions
-    wanted = verifying.conditions(service.opened, active=asked.active, tier=asked.min_tier, stamps=tuple(asked.stamps))
+    active = asked.active if asked.active is not None else not asked.stamps
+    wanted = verifying.conditions(service.opened, active=active, tier=asked.min_tier, stamps=tuple(asked.stamps))
     held, decision = verifying.check(service.app, service.opened, wallet(body.wallet, "/wallet"), wanted)
     return {
         "wallet": held.wallet,

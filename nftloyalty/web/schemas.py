@@ -57,7 +57,10 @@ class OwnershipOut(BaseModel):
 
 
 class ConditionsIn(_In):
-    active: bool = Field(default=True, description="Ask for a card that has not expired.")
+    active: bool | None = Field(
+        default=None,
+        description="Ask for a card that has not expired. Left out: only if no stamps are asked for.",
+    )
     min_tier: str | None = Field(default=None, max_length=64, description="A tier's id; that tier or a higher one.")
     stamps: list[Annotated[str, Field(max_length=64)]] = Field(
         default_factory=list, max_length=120, description="Ids of stamps, all to be held."

@@ -92,6 +92,14 @@ def test_the_gate_says_yes_and_no_with_reasons(served: Served) -> None:
     assert no["as_of"]["block"] >= 0
 
 
+def test_asking_for_a_stamp_alone_asks_for_no_card(served: Served) -> None:
+    wallet = new_wallet()
+    served.world.stamp("latte", wallet)
+    for conditions, allowed in (({"stamps": ["latte"]}, True), ({"stamps": ["latte"], "active": True}, False)):
+        found = served.client.post("/v1/gate", json={"wallet": wallet, "conditions": conditions}).json()
+        assert found["allowed"] is allowed
+
+
 def test_asking_for_nothing_opens_nothing(served: Served) -> None:
     asked = {"wallet": new_wallet(), "conditions": {"active": False}}
     assert served.client.post("/v1/gate", json=asked).json()["allowed"] is False
