@@ -38,7 +38,7 @@ from nftloyalty.domain.roster import (
     read_stamps,
 )
 from nftloyalty.domain.words import Role
-from nftloyalty.errors import BadInput, OutOfFunds, Problem, ProgramProblem, QuotaSpent
+from nftloyalty.errors import BadInput, OutOfFunds, Problem, ProgramProblem, QuotaSpent, SignerBusy
 from nftloyalty.store import intents, signers
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, NewIntent
@@ -85,7 +85,7 @@ class MintPlan:
     @property
     def open_rows(self) -> tuple[Wanted, ...]:
         """Rows for which something must still be accepted."""
-        return tuple(row for row in self.rows if row.outcome in (Outcome.TODO, Outcome.AGAIN))
+        return tuple(row for row in self.rows if row.outcome in (Outcome.NEW, Outcome.AGAIN))
 
     def count(self, outcome: Outcome) -> int:
         return sum(row.outcome is outcome for row in self.rows)
@@ -251,7 +251,7 @@ def _finish(
     if problems:
         raise BadInput(source, sorted(problems, key=_line))
     minter = address_of(app, _minter(opened))
-    open_rows = [row for row in wanted if row.outcome in (Outcome.TODO, Outcome.AGAIN)]
+    open_rows = [row for row in wanted if row.outcome in (Outcome.NEW, Outcome.AGAIN)]
     if not open_rows and all(row.outcome is Outcome.DONE for row in wanted):
         return MintPlan(source, kind, stamp_type, tuple(wanted), minter, 0, None, None, gone)
     _check_powers(opened, minter)
@@ -349,12 +349,14 @@ def mint(
     spread: bool = False,
     progress: Callable[[int], None] = lambda waiting: None,
     waiting_until: Callable[[datetime], None] = lambda moment: time.sleep(QUOTA_POLL_SECONDS),
+    on_busy: Callable[[SignerBusy], None] = lambda busy: None,
 ) -> MintReport:
     """Accept what is open and send until every row is on chain or has been left out by the contract.
 
     Raises QuotaSpent before anything is accepted if today's quota is too small and `spread` is not given; with `spread`
-    it waits for the next UTC day and goes on. `progress` is told how many rows of this kind are not on chain yet.
-    Interrupting is safe at any moment. The key is not asked for if every row is final already.
+    it waits for the next UTC day and goes on. `progress` is told how many rows of this kind are not on chain yet,
+    `on_busy` that another process sends with this key and is watched. Interrupting is safe at any moment. If every row
+    is final already, the key is not asked for.
     """
     todo = mint_plan.open_rows
     if not todo and not mint_plan.count(Outcome.CONTINUING):
@@ -395,6 +397,7 @@ def mint(
         group=Group(opened.row.id, mint_plan.kind, mint_plan.stamp_type),
         tick=tick,
         on_blocked=on_blocked,
+        on_busy=on_busy,
     )
     return report(app, opened, mint_plan)
 
@@ -429,7 +432,7 @@ def _accept(app: App, opened: Opened, mint_plan: MintPlan) -> int:
                     )
 
         intents.ask_again(tx, new(Outcome.AGAIN), now)
-        intents.accept_many(tx, new(Outcome.TODO), now)
+        intents.accept_many(tx, new(Outcome.NEW), now)
         waiting = [row.key for row in mint_plan.rows if row.outcome is Outcome.CONTINUING]
         intents.reassign(tx, opened.attached.row, waiting, signer, now)
     return signer

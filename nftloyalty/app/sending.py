@@ -581,10 +581,12 @@ def work(
     group: Group | None = None,
     tick: Callable[[], None] = lambda: None,
     on_blocked: Callable[[Blocked], None] | None = None,
+    on_busy: Callable[[SignerBusy], None] = lambda busy: None,
     pause_seconds: float = 0.2,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Send until `done()`; if another living process sends for this signer, watch it do the work instead.
+    """Send until `done()`; if another living process sends for this signer, watch it do the work instead (`on_busy` is
+    told each time that is found). Raises SignerHalted also while watching.
 
     `on_blocked` decides what a block means (raise, or return to wait); without it the block's reason is raised. With
     `group` only a block of that group counts: what else waits for this signer is no concern of the caller. Either is
@@ -604,6 +606,13 @@ def work(
                         on_blocked(blocked)
                     if not moved:
                         sleep(pause_seconds)
-        except SignerBusy:
+        except SignerBusy as busy:
+            on_busy(busy)
+            with begin(app.engine) as tx:
+                row = signers.register(tx, attached.row, signer.address)
+            if row.halted is not None:
+                raise SignerHalted(
+                    f"signer {row.address} is halted: {row.halted}", mend="see docs/operating.md"
+                ) from None
             tick()
             sleep(max(pause_seconds, 0.5))

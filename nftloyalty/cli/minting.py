@@ -27,6 +27,7 @@ from nftloyalty.app.opening import Opened, opened
 from nftloyalty.cli.session import err, out, print_json, read_text, running
 from nftloyalty.domain.cost import show
 from nftloyalty.domain.roster import Outcome
+from nftloyalty.errors import SignerBusy
 
 File = Annotated[Path, typer.Argument(help="CSV file; its first line names the columns.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and show the cost; send nothing.")]
@@ -99,8 +100,17 @@ def _run(
         if as_json:
             print_json(_plan_json(plan))
         return
+    told: list[str] = []
+
+    def on_busy(busy: SignerBusy) -> None:
+        if not told:
+            err.print(f"{busy.message}. Watching it do the work; Ctrl-C is safe.")
+            told.append(busy.message)
+
     with _Bar(plan) as (advance, waiting_until):
-        report = minting.mint(app, here, plan, spread=spread, progress=advance, waiting_until=waiting_until)
+        report = minting.mint(
+            app, here, plan, spread=spread, progress=advance, waiting_until=waiting_until, on_busy=on_busy
+        )
     _show_report(report, as_json)
     if report.rejected or report.waiting:
         raise typer.Exit(1)

@@ -225,7 +225,7 @@ def _shown(text: str) -> str:
 class Outcome(StrEnum):
     """What to do about a row."""
 
-    TODO = "todo"
+    NEW = "new"
     """Nothing was asked before: accept an intent."""
     CONTINUING = "continuing"
     """Its intent is on its way."""
@@ -321,7 +321,7 @@ def _settled(intent_state: IntentState | None) -> Verdict | None:
 
 
 def _fresh(intent_state: IntentState | None) -> Verdict:
-    return Verdict(Outcome.TODO if intent_state is None else Outcome.AGAIN)
+    return Verdict(Outcome.NEW if intent_state is None else Outcome.AGAIN)
 
 
 def _bad(line: int, what: str, mend: str) -> Verdict:

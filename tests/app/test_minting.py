@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pytest import MonkeyPatch
+from sqlalchemy import Connection
 
 from nftloyalty.app import funding, governing, minting, sending
 from nftloyalty.app.acting import Done
@@ -18,9 +19,19 @@ from nftloyalty.domain.address import Address
 from nftloyalty.domain.batch import TRANSACTION_GAS_CAP
 from nftloyalty.domain.roster import Outcome
 from nftloyalty.domain.words import Role, SkipCode
-from nftloyalty.errors import BadInput, KeyProblem, NodeUnreachable, OutOfFunds, ProgramProblem, QuotaSpent, Unknown
-from nftloyalty.store import intents
-from nftloyalty.store.engine import read
+from nftloyalty.errors import (
+    BadInput,
+    KeyProblem,
+    NodeUnreachable,
+    OutOfFunds,
+    ProgramProblem,
+    QuotaSpent,
+    SignerBusy,
+    SignerHalted,
+    Unknown,
+)
+from nftloyalty.store import intents, signers
+from nftloyalty.store.engine import begin, read
 from tests.app.build import Clock, World, app_of, new_member, new_wallet, open_world, program_text, settings_of
 from tests.app.conftest import Anew, OpenWorld
 from tests.app.proxy import Proxy
@@ -67,7 +78,7 @@ def test_a_longer_file_mints_only_what_is_new(world: World) -> None:
     old, new = f"{new_wallet()},gold,never", f"{new_wallet()},gold,never"
     world.mint(old)
     plan = world.plan(new, old)
-    assert [row.outcome for row in plan.rows] == [Outcome.TODO, Outcome.DONE]
+    assert [row.outcome for row in plan.rows] == [Outcome.NEW, Outcome.DONE]
     assert minting.mint(world.app, world.here, plan).final == 2
 
 
@@ -80,7 +91,7 @@ def test_planning_changes_nothing(world: World) -> None:
     assert plan.cost is not None
     assert 0 < plan.cost.gas < TRANSACTION_GAS_CAP
     assert world.nonces() == before
-    assert world.plan(f"{wallet},gold,never").count(Outcome.TODO) == 1
+    assert world.plan(f"{wallet},gold,never").count(Outcome.NEW) == 1
 
 
 def test_the_gas_that_was_used_is_told(world: World) -> None:
@@ -141,7 +152,7 @@ def test_every_kind_of_bad_row_is_named_with_its_line_and_nothing_is_sent(world:
         for part, what in zip(parts, said[line], strict=True):
             assert part in what
     assert refused.value.message == "members.csv: 12 problems; nothing was changed"
-    assert world.plan(rows[0]).count(Outcome.TODO) == 1  # no intent was left behind for the good row
+    assert world.plan(rows[0]).count(Outcome.NEW) == 1  # no intent was left behind for the good row
 
 
 def wrong_checksum(address: Address) -> Address:
@@ -213,7 +224,7 @@ def test_a_quota_that_is_too_small_is_told_before_anything_is_accepted(anew: Ane
     with pytest.raises(QuotaSpent, match="3 rows to mint, but today's quota has 2 left; nothing was sent"):
         minting.mint(world.app, world.here, plan)
     assert world.nonces() == before
-    assert world.plan(*rows).count(Outcome.TODO) == 3
+    assert world.plan(*rows).count(Outcome.NEW) == 3
     assert world.mint(*rows[:2]).final == 2
     with pytest.raises(QuotaSpent, match="has 0 left"):
         world.mint(rows[2])
@@ -416,3 +427,27 @@ def test_money_promised_to_transactions_in_flight_is_not_spent_twice(
     monkeypatch.setattr("nftloyalty.store.slots.promised_wei", lambda tx, signer: 10**24)
     with pytest.raises(OutOfFunds):
         world.mint(f"{new_wallet()},gold,never")
+
+
+def test_a_mint_beside_another_sender_says_so_and_hears_of_a_halt(open_on: OpenWorld, chain: str) -> None:
+    world = open_on(chain)
+    here = world.here
+    told: list[str] = []
+
+    def mint(then: Callable[[Connection, int], object]) -> MintReport:
+        with begin(world.app.engine) as tx:
+            row = signers.register(tx, here.attached.row, world.address("hot")).id
+            epoch = signers.take_lease(tx, row, "elsewhere/1/1", world.app.now(), 60, lambda owner: True)
+
+        def on_busy(busy: SignerBusy) -> None:
+            told.append(busy.message)
+            with begin(world.app.engine) as tx:
+                then(tx, row)
+                signers.release_lease(tx, row, "elsewhere/1/1", epoch)
+
+        return minting.mint(world.app, here, world.plan(f"{new_wallet()},gold,never"), on_busy=on_busy)
+
+    assert mint(lambda tx, row: None).final == 1
+    assert "elsewhere/1/1" in told[0]
+    with pytest.raises(SignerHalted, match="foreign nonce"):
+        mint(lambda tx, row: signers.halt(tx, row, "foreign nonce 7"))

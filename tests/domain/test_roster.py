@@ -334,8 +334,8 @@ def told(verdict: Verdict) -> str:
 
 
 def test_a_new_wallet_is_to_be_done() -> None:
-    assert judge_card(CARD_ROW, no_card(), None) == Verdict(Outcome.TODO)
-    assert judged() == Verdict(Outcome.TODO)
+    assert judge_card(CARD_ROW, no_card(), None) == Verdict(Outcome.NEW)
+    assert judged() == Verdict(Outcome.NEW)
 
 
 @pytest.mark.parametrize("word", ANY_CARD)
@@ -391,8 +391,8 @@ def test_why_a_stamp_can_not_be_minted() -> None:
         told(judged(standing=2, terms=gated))
         == f"{who} is below the tier this stamp asks for (raise the tier first, or remove the row)"
     )
-    assert judged(standing=3, terms=gated) == Verdict(Outcome.TODO)
-    assert judged(standing=1, terms=members) == Verdict(Outcome.TODO)
+    assert judged(standing=3, terms=gated) == Verdict(Outcome.NEW)
+    assert judged(standing=1, terms=members) == Verdict(Outcome.NEW)
 
 
 def test_a_stamp_needs_its_window_open() -> None:
@@ -400,7 +400,7 @@ def test_a_stamp_needs_its_window_open() -> None:
     over = stamp(closes=NOW)
     assert told(judged(terms=later)) == "line 5: opens on 2027-03-01 at 13:00 UTC (wait, or move opens)"
     assert told(judged(terms=over)) == "line 5: closed on 2027-03-01 at 12:00 UTC (move closes)"
-    assert judged(terms=stamp(opens=NOW, closes=NOW + timedelta(seconds=1))) == Verdict(Outcome.TODO)
+    assert judged(terms=stamp(opens=NOW, closes=NOW + timedelta(seconds=1))) == Verdict(Outcome.NEW)
 
 
 def test_a_closed_window_can_be_told_once_for_all_rows() -> None:
@@ -412,5 +412,5 @@ def test_a_closed_window_can_be_told_once_for_all_rows() -> None:
 
 def test_of_a_stamp_card_the_number_says_which_stamp() -> None:
     five, word = stamp(size=5), StampsWord(0b1000, 0b1000, False)
-    assert judge_stamp(STAMP_ROW, word, 0, five, None, NOW, number=3).outcome is Outcome.TODO
+    assert judge_stamp(STAMP_ROW, word, 0, five, None, NOW, number=3).outcome is Outcome.NEW
     assert judge_stamp(STAMP_ROW, word, 0, five, None, NOW, number=4).outcome is Outcome.BAD
