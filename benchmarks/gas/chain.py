@@ -56,7 +56,7 @@ class Chain:
             self._nonces[who.address] = self.node.nonce(who.address)
         fields = TxFields(self.id, self._nonces[who.address], to, data, 0, _GAS_LIMIT, _MAX_FEE, 0)
         signed = who.sign_transaction(fields)
-        refusal = sender.dry_run(self.node, who.address, to, data, _GAS_LIMIT) if to is not None else None
+        refusal = sender.refusal(self.node, who.address, to, data) if to is not None else None
         if refusal is not None:
             raise BenchmarkProblem(f"a call of {data[:4].hex()} to {to} would be refused: {refusal}")
         hint = self.node.send_raw(signed.raw)

@@ -309,11 +309,7 @@ class Node:
 
     def eth_call(self, to: Address | None, data: bytes, block: BlockId = "latest") -> bytes:
         """The answer of a contract as of a block; a block hash pins it (EIP-1898). Raises Reverted."""
-        return self.try_call(Call(to, data), block)
-
-    def try_call(self, call: Call, block: BlockId = "latest") -> bytes:
-        """What a transaction would answer if it were mined on top of a block. Raises Reverted."""
-        return self._bytes("eth_call", self.__try("eth_call", [call.to_json(), _block_param(block)]))
+        return self._bytes("eth_call", self.__try("eth_call", [Call(to, data).to_json(), _block_param(block)]))
 
     def eth_calls(self, calls: Sequence[tuple[Address, bytes]], block: BlockId = "latest") -> list[bytes | Reverted]:
         """Many reads in as few messages as the node takes. A call that reverted is a Reverted in its place.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from nftloyalty.chain.client import Block, BlockId, Call, Node, Receipt
+from nftloyalty.chain.client import Block, Call, Node, Receipt
 from nftloyalty.domain.address import Address
 from nftloyalty.errors import ChainProblem, Reverted
 
@@ -50,27 +50,6 @@ class Sight:
     receipts: Mapping[str, Receipt | None]
 
 
-def dry_run(
-    node: Node,
-    sender: Address,
-    to: Address | None,
-    data: bytes,
-    gas: int,
-    value: int = 0,
-    block: BlockId = "latest",
-) -> Reverted | None:
-    """Why the transaction would be refused as of a block; None = it would pass. `pending` sees the next block's time.
-
-    Raises NodeRefused if the node refuses for another reason than the contract's, too little `gas` among them.
-    """
-    try:
-        call = Call(to, data, sender=sender, value=value, gas=gas)
-        node.try_call(call, block)
-    except Reverted as refusal:
-        return refusal
-    return None
-
-
 def estimate(node: Node, sender: Address, to: Address | None, data: bytes, value: int = 0) -> int:
     """Gas the transaction would use now. Raises Reverted if it would be refused."""
     return node.estimate_gas(Call(to, data, sender=sender, value=value))
@@ -79,8 +58,8 @@ def estimate(node: Node, sender: Address, to: Address | None, data: bytes, value
 def refusal(node: Node, sender: Address, to: Address | None, data: bytes, value: int = 0) -> Reverted | None:
     """Why the transaction would be refused if it were mined next; None = it would pass.
 
-    Unlike `dry_run`, which calls on top of the head, an estimate is made for the next block's time: the newest block of
-    an idle chain may be of yesterday, and a call on top of it meets yesterday's quota.
+    An estimate is made for the next block's time. The newest block of an idle chain may be of yesterday, and a plain
+    call on top of it would meet yesterday's quota.
     """
     try:
         estimate(node, sender, to, data, value)
