@@ -38,7 +38,7 @@ MEMBERS_ONLY = 3
 """The stamp type that only members get; the other types up to 6 are for everyone."""
 
 _BEARER = "BearerCardVoucher(address claimKey,uint32 index,uint8 tier,uint40 expiresAt,uint24 epoch,uint40 deadline)"
-_CLAIM = "Claim(bytes32 voucher,address claimer)"
+_CLAIM = f"Claim(BearerCardVoucher voucher,address claimer){_BEARER}"
 
 
 def measure(chain: Chain) -> Figures:

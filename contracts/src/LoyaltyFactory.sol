@@ -13,6 +13,7 @@ contract LoyaltyFactory is ILoyaltyFactory {
     // --------------------------------------------------------------------------------------------------------- storage
 
     uint256 private constant _LEAST_RECOVERY_DELAY = 3 days;
+    uint256 private constant _LONGEST_COOLDOWN = 365 days;
     uint256 private constant _LONGEST_NAME = 64;
     uint256 private constant _LONGEST_SYMBOL = 16;
 
@@ -70,12 +71,15 @@ contract LoyaltyFactory is ILoyaltyFactory {
         if (program.recoveryDelay < _LEAST_RECOVERY_DELAY) {
             revert LoyaltyFactory_DelayTooShort(program.recoveryDelay, _LEAST_RECOVERY_DELAY);
         }
+        if (program.moveCooldown > _LONGEST_COOLDOWN) {
+            revert LoyaltyFactory_CooldownTooLong(program.moveCooldown, _LONGEST_COOLDOWN);
+        }
         // effect
         membership = LibClone.cloneDeterministic(_membershipCode, _termsOf(key, program), key);
         stamps = _cloneStamps(membership, 0);
         _programs[key] = membership;
         emit ProgramOpened(msg.sender, program.salt, membership, stamps);
-        // interaction: with the two clones just made, which call nobody.
+        // interaction: with the two clones just made, which call nobody but each other.
         ILoyaltyMembership(membership)
             .initialize(
                 ILoyaltyMembership.Opening({
@@ -109,7 +113,7 @@ contract LoyaltyFactory is ILoyaltyFactory {
         uint256 season = ILoyaltyMembership(membership).seasons();
         stamps = _cloneStamps(membership, season);
         emit SeasonOpened(membership, season, stamps);
-        // interaction: with clones of ours, which call nobody. The membership refuses a ninth season.
+        // interaction: with clones of ours, which call nobody but each other. The membership refuses a ninth season.
         // slither-disable-next-line unused-return (it is the season read above)
         ILoyaltyMembership(membership).linkSeason(stamps);
         ILoyaltyStamps(stamps).initialize(quotas, types, stampsBaseURI);

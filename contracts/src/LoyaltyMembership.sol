@@ -33,7 +33,10 @@ contract LoyaltyMembership is IProgram, IERC4906, IERC5192, IERC7858, Membership
     bytes32 private constant _BEARER_CARD_VOUCHER = keccak256(
         "BearerCardVoucher(address claimKey,uint32 index,uint8 tier,uint40 expiresAt,uint24 epoch,uint40 deadline)"
     );
-    bytes32 private constant _CLAIM = keccak256("Claim(bytes32 voucher,address claimer)");
+    bytes32 private constant _CLAIM = keccak256(
+        "Claim(BearerCardVoucher voucher,address claimer)"
+        "BearerCardVoucher(address claimKey,uint32 index,uint8 tier,uint40 expiresAt,uint24 epoch,uint40 deadline)"
+    );
     bytes32 private constant _BURN = keccak256("Burn(address holder,uint24 nonce,uint40 deadline)");
 
     ILoyaltyRenderer private immutable _renderer;
@@ -465,14 +468,20 @@ contract LoyaltyMembership is IProgram, IERC4906, IERC5192, IERC7858, Membership
     function revoke(address holder, string calldata reason) external {
         // check
         _onlyRoles(Powers.MANAGER);
-        MemberWord word = _existing(uint160(holder));
+        MemberWord word = _members[holder].word;
+        bool held = word.isHeld();
+        // Leaving first is no way around it.
+        if (!held && !word.has(MemberWords.LEFT)) revert LoyaltyMembership_NotFound(uint160(holder));
         // effect
         _countManaged(1);
-        _counters = _counters.withOneLess();
         // The next nonce ends a proposed recovery and all that the holder signed, also for the time after a
         // readmission.
-        _members[holder].word = word.withoutCard().withFlag(MemberWords.REVOKED).withNextNonce();
-        emit Transfer(holder, address(0), uint160(holder));
+        _members[holder].word =
+            word.withoutCard().withoutFlags(MemberWords.LEFT).withFlag(MemberWords.REVOKED).withNextNonce();
+        if (held) {
+            _counters = _counters.withOneLess();
+            emit Transfer(holder, address(0), uint160(holder));
+        }
         emit CardRevoked(uint160(holder), msg.sender, reason);
     }
 

@@ -146,14 +146,22 @@ contract LoyaltyOffice is MembershipBase {
         if (block.timestamp > move.deadline) {
             revert ILoyaltyMembership.LoyaltyMembership_Expired(move.deadline);
         }
-        _checkMove(move);
+        MemberWord source = _checkMove(move, false);
+        // A member moves once in a while, and so does not trade. Who lost a wallet twice is not made to wait.
+        if (source.movedAt() != 0) {
+            uint256 until = source.movedAt() + ProgramTerms.moveCooldown();
+            // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
+            if (block.timestamp < until) {
+                revert ILoyaltyMembership.LoyaltyMembership_CoolingDown(move.from, until);
+            }
+        }
         bytes32 digest = _hashTypedData(
             keccak256(abi.encode(_MIGRATE, move.from, move.to, move.serial, move.replaces, move.nonce, move.deadline))
         );
         _checkConsent(move.from, digest, fromSignature);
         _checkConsent(move.to, digest, toSignature);
         // effect and interaction
-        _move(move.from, move.to);
+        _move(move.from, move.to, false);
     }
 
     /// @dev See ILoyaltyMembership.
@@ -164,14 +172,20 @@ contract LoyaltyOffice is MembershipBase {
         if (proposal.to == address(0) || proposal.nonce != word.nonce()) {
             revert ILoyaltyMembership.LoyaltyMembership_NoRecovery(holder);
         }
-        bool byOwner = signature.length == 0 && msg.sender == owner();
-        if (!byOwner) {
+        bool byPower = signature.length == 0
+            && (msg.sender == owner() || (msg.sender == proposal.proposer && _mayStillPropose(proposal)));
+        if (!byPower) {
+            // Who was revoked has no say: the key may be a thief's, who would veto for ever.
+            if (word.has(MemberWords.REVOKED)) {
+                revert ILoyaltyMembership.LoyaltyMembership_Refused(holder, Skip.REVOKED);
+            }
             _checkHolder(holder, deadline, keccak256(abi.encode(_VETO, holder, word.nonce(), deadline)), signature);
         }
         // effect
         delete _proposals[holder];
-        _members[holder].word = word.withNextNonce();
-        emit ILoyaltyMembership.RecoveryVetoed(holder, byOwner ? msg.sender : holder);
+        // The next nonce is for the holder's signature, that it serve once. Others leave what the holder signed alone.
+        if (!byPower) _members[holder].word = word.withNextNonce();
+        emit ILoyaltyMembership.RecoveryVetoed(holder, byPower ? msg.sender : holder);
     }
 
     // ------------------------------------------------------------------------------------------------- GUARDIAN, owner
@@ -184,8 +198,8 @@ contract LoyaltyOffice is MembershipBase {
         ILoyaltyMembership.Move memory move = ILoyaltyMembership.Move({
             from: from, to: to, serial: uint64(word.cardSerial()), replaces: 0, nonce: uint24(word.nonce()), deadline: 0
         });
-        _checkTarget(move);
-        if (!word.isHeld() && !_holdsStamps(from)) {
+        _checkTarget(move, true);
+        if (!_hasNumber(word) && !_holdsStamps(from)) {
             revert ILoyaltyMembership.LoyaltyMembership_NothingToMove(from);
         }
         Proposal storage pending = _proposals[from];
@@ -224,12 +238,13 @@ contract LoyaltyOffice is MembershipBase {
         _checkMove(
             ILoyaltyMembership.Move({
                 from: from, to: proposal.to, serial: proposal.serial, replaces: 0, nonce: proposal.nonce, deadline: 0
-            })
+            }),
+            true
         );
         // effect and interaction
         address to = proposal.to;
         delete _proposals[from];
-        _move(from, to);
+        _move(from, to, true);
     }
 
     /// @dev See ILoyaltyMembership.
@@ -319,15 +334,19 @@ contract LoyaltyOffice is MembershipBase {
 
     // --------------------------------------------------------------------------------------------- internals: the move
 
-    /// @dev The rules of a move that its target decides, and those of its source that time does not heal.
-    function _checkTarget(ILoyaltyMembership.Move memory move) private view returns (MemberWord source) {
+    /// @dev What is asked already when a recovery is proposed: that neither wallet stands against it.
+    function _checkTarget(ILoyaltyMembership.Move memory move, bool byRecovery)
+        private
+        view
+        returns (MemberWord source)
+    {
         if (move.from == address(0) || move.to == address(0)) {
             revert ILoyaltyMembership.LoyaltyMembership_ZeroAddress();
         }
         if (move.from == move.to) revert ILoyaltyMembership.LoyaltyMembership_SameWallet(move.from);
         source = _members[move.from].word;
         MemberWord target = _members[move.to].word;
-        if (source.has(MemberWords.REVOKED)) {
+        if (source.has(MemberWords.REVOKED) && !byRecovery) {
             revert ILoyaltyMembership.LoyaltyMembership_Refused(move.from, Skip.REVOKED);
         }
         if (target.has(MemberWords.REVOKED)) {
@@ -335,6 +354,10 @@ contract LoyaltyOffice is MembershipBase {
         }
         if (target.has(MemberWords.MOVED)) {
             revert ILoyaltyMembership.LoyaltyMembership_Refused(move.to, Skip.MOVED);
+        }
+        // In a recovery the target is not asked, so who left stays out.
+        if (target.has(MemberWords.LEFT) && byRecovery) {
+            revert ILoyaltyMembership.LoyaltyMembership_Refused(move.to, Skip.LEFT);
         }
         if (target.cardSerial() != move.replaces) {
             revert ILoyaltyMembership.LoyaltyMembership_WrongSerial(move.to, move.replaces, target.cardSerial());
@@ -345,33 +368,35 @@ contract LoyaltyOffice is MembershipBase {
         }
     }
 
-    function _checkMove(ILoyaltyMembership.Move memory move) private view {
-        MemberWord source = _checkTarget(move);
+    function _checkMove(ILoyaltyMembership.Move memory move, bool byRecovery) private view returns (MemberWord source) {
+        source = _checkTarget(move, byRecovery);
         if (source.nonce() != move.nonce) {
             revert ILoyaltyMembership.LoyaltyMembership_WrongNonce(move.from, move.nonce, source.nonce());
         }
         if (source.cardSerial() != move.serial) {
             revert ILoyaltyMembership.LoyaltyMembership_WrongSerial(move.from, move.serial, source.cardSerial());
         }
-        if (source.movedAt() != 0) {
-            uint256 until = source.movedAt() + ProgramTerms.moveCooldown();
-            // slither-disable-next-line timestamp (terms run for days: a block producer's seconds decide nothing)
-            if (block.timestamp < until) {
-                revert ILoyaltyMembership.LoyaltyMembership_CoolingDown(move.from, until);
-            }
-        }
+    }
+
+    /// @dev Whether there is a member number to carry: that of a card, or one kept through a revocation. Who left keeps
+    /// a number too, but it ends when their stamps move.
+    function _hasNumber(MemberWord word) private pure returns (bool) {
+        return word.isHeld() || word.has(MemberWords.REVOKED);
     }
 
     /// @dev Moves what may move; `_checkMove` has been asked.
-    function _move(address from, address to) private {
+    function _move(address from, address to, bool byRecovery) private {
         MemberWord source = _members[from].word;
         MemberWord target = _members[to].word;
         // effect
-        _members[from].word = source.withoutCard().withoutSerial().withoutFlags(MemberWords.LEFT)
+        _members[from].word = source.withoutCard().withoutSerial().withoutFlags(MemberWords.LEFT | MemberWords.REVOKED)
             .withFlag(MemberWords.MOVED).withNextNonce();
         bool replaced = target.isHeld();
         target = target.withMovedAt(block.timestamp).withNextNonce();
         emit ILoyaltyMembership.Migrated(from, to, source.cardSerial());
+        if (byRecovery) {
+            emit ILoyaltyMembership.RecoveryExecuted(from, to, _hasNumber(source) ? source.serial() : 0);
+        }
         if (replaced) {
             _counters = _counters.withOneLess();
             emit IERC721.Transfer(to, address(0), uint160(to));
@@ -385,6 +410,9 @@ contract LoyaltyOffice is MembershipBase {
                 target.withCard(source.joinedAt(), source.expiresAt(), source.tier(), source.serial())
                     .withoutFlags(MemberWords.LEFT)
             );
+        } else if (source.has(MemberWords.REVOKED)) {
+            // The revocation goes along with the number: a readmission of the target brings the card back.
+            _members[to].word = target.withSerial(source.serial()).withFlag(MemberWords.REVOKED);
         } else {
             // Stamps alone make no member: a target that had left stays so, or its old vouchers would live again.
             _members[to].word = target;
@@ -397,7 +425,7 @@ contract LoyaltyOffice is MembershipBase {
             (uint256 moved, uint256 dropped) = ILoyaltyStamps(_stampsOf(i)).moveAll(from, to);
             touched |= moved | dropped;
         }
-        if (!source.isHeld() && touched == 0) {
+        if (!_hasNumber(source) && touched == 0) {
             revert ILoyaltyMembership.LoyaltyMembership_NothingToMove(from);
         }
     }

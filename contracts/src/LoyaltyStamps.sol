@@ -23,6 +23,7 @@ import {ProgramTerms} from "./libraries/ProgramTerms.sol";
 import {Skip} from "./libraries/Skip.sol";
 import {StampTypeWord, StampTypeWords} from "./libraries/StampTypeWord.sol";
 import {StampWord, StampWords} from "./libraries/StampWord.sol";
+import {TierNames} from "./libraries/TierNames.sol";
 
 /// @title The stamps of one season of a loyalty program
 contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, EIP712 {
@@ -57,7 +58,10 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         keccak256("StampVoucher(address to,uint8 stampType,uint24 epoch,uint40 deadline)");
     bytes32 private constant _BEARER_STAMP_VOUCHER =
         keccak256("BearerStampVoucher(address claimKey,uint32 index,uint8 stampType,uint24 epoch,uint40 deadline)");
-    bytes32 private constant _CLAIM = keccak256("Claim(bytes32 voucher,address claimer)");
+    bytes32 private constant _CLAIM = keccak256(
+        "Claim(BearerStampVoucher voucher,address claimer)"
+        "BearerStampVoucher(address claimKey,uint32 index,uint8 stampType,uint24 epoch,uint40 deadline)"
+    );
     bytes32 private constant _REDEEM =
         keccak256("Redeem(address holder,uint8 stampType,bytes32 orderRef,uint40 deadline)");
     bytes32 private constant _BURN_STAMP = keccak256("BurnStamp(address holder,uint8 stampType,uint40 deadline)");
@@ -78,9 +82,9 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     mapping(uint256 blockFirst => string) private _names;
     mapping(uint256 tokenId => bytes32 orderRef) private _orders;
     mapping(uint256 word => uint256 mask) private _bearers;
-    /// @dev Types that a revocation allowed the wallet again: only by a mint or a bearer voucher, for an addressed one
-    /// may have been used before.
-    mapping(address wallet => uint256 types) private _returns;
+    /// @dev Types, as bits, of which addressed vouchers are refused: those that were voided, and those that a revocation
+    /// allowed the wallet again, for an addressed voucher may have been used before.
+    mapping(address wallet => uint256 types) private _voided;
     string private _baseURI;
     string private _contractURI;
 
@@ -95,6 +99,10 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     /// @inheritdoc ILoyaltyStamps
     function initialize(StampQuotas calldata quotas, TypeBlock[] calldata types, string calldata baseURI_) external {
         if (_counters & _OPENED != 0) revert LoyaltyStamps_AlreadyInitialized();
+        // Else anyone could open a copy that names somebody's program as its own.
+        // slither-disable-next-line unused-return (only this one is asked for)
+        (address factory,,,,) = _program().fixedTerms();
+        if (msg.sender != factory) revert LoyaltyStamps_NotAllowed(msg.sender);
         uint256 counters = DailyQuota.withLimit(_OPENED, _QUOTAS, Powers.MINT, quotas.mint);
         counters = DailyQuota.withLimit(counters, _QUOTAS, Powers.CLAIM, quotas.claim);
         _counters = DailyQuota.withLimit(counters, _QUOTAS, Powers.MANAGE, quotas.manage);
@@ -339,8 +347,8 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
             keccak256(abi.encode(_STAMP_VOUCHER, voucher.to, voucher.stampType, voucher.epoch, voucher.deadline));
         IProgram program = _program();
         _checkVoucher(program, voucher.epoch, voucher.deadline, signer, structHash, signature);
-        if (_returns[voucher.to] >> voucher.stampType & 1 != 0) {
-            revert LoyaltyStamps_Refused(voucher.to, voucher.stampType, Skip.EVER_CLAIMED);
+        if (_voided[voucher.to] >> voucher.stampType & 1 != 0) {
+            revert LoyaltyStamps_VoucherUsed(_idOf(voucher.to, voucher.stampType));
         }
         _mintOne(program, Powers.CLAIM, voucher.to, voucher.stampType);
     }
@@ -369,11 +377,23 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     }
 
     /// @inheritdoc ILoyaltyStamps
+    function voidVoucher(address to, uint8 stampType) external {
+        // check
+        _onlyOwnerOr(Powers.MANAGER | Powers.GUARDIAN);
+        if (to == address(0)) revert LoyaltyStamps_ZeroAddress();
+        _known(stampType);
+        uint256 code = _wallets[to].word.refusal(stampType);
+        if (code != Skip.NONE) revert LoyaltyStamps_Refused(to, stampType, code);
+        uint256 types = _voided[to];
+        if (types >> stampType & 1 != 0) return;
+        // effect
+        _voided[to] = types | 1 << stampType;
+        emit VoucherVoided(to, stampType);
+    }
+
+    /// @inheritdoc ILoyaltyStamps
     function voidBearer(uint256 word, uint256 mask) external {
-        Standing memory caller = _standingOf(_program(), msg.sender);
-        if (!caller.isOwner && caller.roles & (Powers.MANAGER | Powers.GUARDIAN) == 0) {
-            revert LoyaltyStamps_NotAllowed(msg.sender);
-        }
+        _onlyOwnerOr(Powers.MANAGER | Powers.GUARDIAN);
         _bearers[word] |= mask;
         emit BearerVoided(word, mask);
     }
@@ -422,7 +442,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         _burn(holder, stampType);
         if (mayReturn) {
             _wallets[holder].word = _wallets[holder].word.withoutClaim(stampType);
-            _returns[holder] |= 1 << stampType;
+            _voided[holder] |= 1 << stampType;
         }
         emit StampRevoked(tokenId, msg.sender, mayReturn, reason);
     }
@@ -454,10 +474,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
     /// @inheritdoc ILoyaltyStamps
     function setQuota(uint256 kind, uint24 limit) external {
         // check
-        Standing memory caller = _standingOf(_program(), msg.sender);
-        if (!caller.isOwner && caller.roles & Powers.GUARDIAN == 0) {
-            revert LoyaltyStamps_NotAllowed(msg.sender);
-        }
+        Standing memory caller = _onlyOwnerOr(Powers.GUARDIAN);
         if (kind > Powers.MANAGE) revert LoyaltyStamps_QuotaKind(kind);
         uint256 counters = _counters;
         uint256 current = DailyQuota.limitOf(counters, _QUOTAS, kind);
@@ -608,6 +625,11 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         (standing.roles, standing.isOwner, standing.isPaused, standing.epoch) = program.powersOf(account);
     }
 
+    function _onlyOwnerOr(uint256 roles) private view returns (Standing memory caller) {
+        caller = _standingOf(_program(), msg.sender);
+        if (!caller.isOwner && caller.roles & roles == 0) revert LoyaltyStamps_NotAllowed(msg.sender);
+    }
+
     function _onlyOwner() private view {
         if (!_standingOf(_program(), msg.sender).isOwner) revert LoyaltyStamps_NotAllowed(msg.sender);
     }
@@ -715,8 +737,21 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
                 _types[stampType] = info;
             }
             _names[first] = given.name;
-            emit TypesDefined(first, count, given.name);
+            _tellOfTypes(info, given.name);
         }
+    }
+
+    function _tellOfTypes(StampTypeWord info, string calldata label) private {
+        emit TypesDefined(
+            info.blockFirst(),
+            info.blockSize(),
+            info.cap(),
+            info.opens(),
+            info.closes(),
+            info.flags(),
+            info.minTier(),
+            label
+        );
     }
 
     /// @return set The flags with what a lowest tier implies.
@@ -729,6 +764,7 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
         if (flags & ~(StampTypeWords.GATED | StampTypeWords.REDEEMABLE) != 0) {
             revert LoyaltyStamps_BadFlags(flags);
         }
+        if (minTier > TierNames.MOST) revert LoyaltyStamps_BadTier(minTier, TierNames.MOST);
         return minTier == 0 ? flags : flags | StampTypeWords.GATED;
     }
 

@@ -451,7 +451,7 @@ class Membership(_Contract):
 
     @classmethod
     def encode_veto_recovery(cls, holder: Address, deadline: int, signature: bytes) -> bytes:
-        """The holder's no (signatures.veto_digest), or the owner's with an empty signature."""
+        """The holder's no (signatures.veto_digest); with an empty signature the owner's or the proposer's."""
         return cls._encode("vetoRecovery", holder, deadline, signature)
 
     @classmethod
@@ -516,6 +516,10 @@ class Stamps(_Contract):
     def encode_claim(cls, voucher: StampVoucher, signer: Address, signature: bytes) -> bytes:
         fields = (voucher.to, voucher.stamp_type, voucher.epoch, voucher.deadline)
         return cls._encode("claim", fields, signer, signature)
+
+    @classmethod
+    def encode_void_voucher(cls, to: Address, stamp_type: int) -> bytes:
+        return cls._encode("voidVoucher", to, stamp_type)
 
     @classmethod
     def encode_redeem(

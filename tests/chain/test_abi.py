@@ -72,6 +72,7 @@ CALLS: list[tuple[str, str, bytes, list[Any]]] = [
         Stamps.encode_claim(STAMP, B, b"\x02" * 65),
         [(A, 7, 3, 1_800_000_000), B, b"\x02" * 65],
     ),
+    ("LoyaltyStamps", "voidVoucher", Stamps.encode_void_voucher(A, 3), [A, 3]),
     ("LoyaltyStamps", "redeem", Stamps.encode_redeem(A, 3, b"\x07" * 32, 9, b""), [A, 3, b"\x07" * 32, 9, b""]),
     ("LoyaltyStamps", "burn", Stamps.encode_burn(A, 3, 9, b"\x01"), [A, 3, 9, b"\x01"]),
     ("LoyaltyStamps", "revokeStamp", Stamps.encode_revoke_stamp(A, 3, True, "why"), [A, 3, True, "why"]),

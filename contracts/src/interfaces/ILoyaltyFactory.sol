@@ -11,7 +11,7 @@ interface ILoyaltyFactory {
     /// @notice `salt` to `moveCooldown` decide, with the caller, the addresses and can never change. The rest is
     /// initial state.
     /// @param recoveryDelay Seconds, at least 3 days.
-    /// @param moveCooldown Seconds between two moves of a card.
+    /// @param moveCooldown Seconds between two moves that the holder agrees to, at most 365 days.
     /// @param background Colour of the drawn card, 0xRRGGBB.
     struct Program {
         bytes32 salt;
@@ -36,6 +36,7 @@ interface ILoyaltyFactory {
     error LoyaltyFactory_AlreadyOpen(address membership);
     error LoyaltyFactory_BadName();
     error LoyaltyFactory_DelayTooShort(uint256 given, uint256 least);
+    error LoyaltyFactory_CooldownTooLong(uint256 given, uint256 most);
     error LoyaltyFactory_NotOurs(address membership);
     error LoyaltyFactory_NotOwner(address caller);
     error LoyaltyFactory_NoCode(address implementation);

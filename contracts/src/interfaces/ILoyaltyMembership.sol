@@ -40,7 +40,8 @@ interface ILoyaltyMembership {
 
     /// @param joinedAt Unix seconds; 0 = there is no card.
     /// @param expiresAt Unix seconds, first second that is no longer active; 0 = for life.
-    /// @param serial The member number, kept through leaving, revocation and moving.
+    /// @param serial The member number, kept through leaving, revocation and moving. Where a wallet that left moves its
+    /// stamps, no card carries the number along: it ends.
     /// @param movedAt Unix seconds of the last move to this wallet; 0 = never moved.
     /// @param nonce Number of the next consent of this wallet.
     /// @param flags 1 LEFT, 2 REVOKED, 4 MOVED (away), 8 VOIDED (addressed vouchers are refused).
@@ -56,7 +57,7 @@ interface ILoyaltyMembership {
     }
 
     /// @param to Zero = nothing is proposed, or what was proposed is cancelled.
-    /// @param serial Of the card that moves; 0 = there are stamps only.
+    /// @param serial Of the card that moves; 0 = there is none: `from` was revoked, or has stamps only.
     /// @param readyAt Unix seconds from which anyone may execute it.
     /// @param endsAt Unix seconds, last second at which it can be executed: each second of pause since the proposal
     /// adds one.
@@ -130,6 +131,7 @@ interface ILoyaltyMembership {
     error LoyaltyMembership_WrongEpoch(uint256 given, uint256 current);
     error LoyaltyMembership_NoConsent(address signer);
     error LoyaltyMembership_NotSigner(address signer);
+    /// @param index Of a bearer voucher in its bitmap; for an addressed one the token id.
     error LoyaltyMembership_VoucherUsed(uint256 index);
     error LoyaltyMembership_WrongSerial(address wallet, uint256 given, uint256 current);
     error LoyaltyMembership_WrongNonce(address wallet, uint256 given, uint256 current);
@@ -150,16 +152,25 @@ interface ILoyaltyMembership {
     event MemberSet(uint256 indexed tokenId, uint256 data);
     /// @notice A batch left this item out; the codes are in the contract's note.
     event Skipped(uint256 indexed tokenId, uint256 code);
+    /// @notice The wallet is barred. A Transfer in front of it tells of the card that ended, if there was one.
     event CardRevoked(uint256 indexed tokenId, address indexed by, string reason);
     event Readmitted(uint256 indexed tokenId, address indexed by);
+    /// @notice First of all that a move or a recovery tells.
+    /// @param serial Of the card that moves; 0 = no card does.
     event Migrated(address indexed from, address indexed to, uint256 serial);
+    /// @notice Right behind Migrated: it was a recovery, and the target did not agree.
+    /// @param serial The member number that goes along; 0 = none. With Migrated's serial 0 it goes without a card: `from`
+    /// was revoked, and now `to` is.
+    event RecoveryExecuted(address indexed from, address indexed to, uint256 serial);
     event BearerClaimed(uint256 indexed index, address indexed claimer);
     event BearerVoided(uint256 indexed word, uint256 mask);
     event VoucherVoided(address indexed to);
     event VoucherEpochRaised(uint256 epoch);
+    /// @param serial Of the card that is to move; 0 = there is none.
     event RecoveryProposed(
         address indexed from, address indexed to, uint256 serial, uint256 readyAt, address proposer, string reason
     );
+    /// @param by The holder, also where somebody else sent it in; else the owner or the proposer.
     event RecoveryVetoed(address indexed from, address indexed by);
     event Paused(address indexed by);
     event Unpaused(address indexed by);
@@ -225,7 +236,7 @@ interface ILoyaltyMembership {
     /// @notice What can never change after opening.
     /// @return factory The factory that opened the program.
     /// @return recoveryDelay Seconds between proposal and execution of a recovery.
-    /// @return moveCooldown Seconds between two moves of a card.
+    /// @return moveCooldown Seconds between two moves that the holder agrees to.
     /// @return background Colour of the drawn card, 0xRRGGBB.
     /// @return ink Colour of its text.
     function fixedTerms()
@@ -241,8 +252,8 @@ interface ILoyaltyMembership {
     function mint(address to, uint8 tier, uint40 expiresAt) external;
     /// @param items address | tier << 160 | expiresAt << 168; the top 48 bits must be zero.
     function mintBatch(uint256[] calldata items) external;
-    /// @notice Brings back a wallet that left or was revoked, with its old member number. Counts like a mint. MINTER or
-    /// MANAGER.
+    /// @notice Brings back a wallet that left or was revoked, or to which a revoked wallet was recovered, with its member
+    /// number. Counts like a mint. MINTER or MANAGER.
     function readmit(address to, uint8 tier, uint40 expiresAt) external;
 
     // -------------------------------------------------------------------------------------------------------- vouchers
@@ -253,8 +264,8 @@ interface ILoyaltyMembership {
     /// @notice Mints a bearer voucher's card to `claimer`, who consents, with the claim key's agreement to this
     /// claimer.
     /// @param keySignature By the claim key, and
-    /// @param consent by the claimer (empty if the claimer is the caller): both over Claim(bytes32 voucher,address
-    /// claimer) where `voucher` is the EIP-712 struct hash of the voucher.
+    /// @param consent by the claimer (empty if the claimer is the caller): both over Claim(BearerCardVoucher
+    /// voucher,address claimer), so that a wallet shows what is promised.
     function claimBearer(
         BearerCardVoucher calldata voucher,
         address signer,
@@ -278,6 +289,8 @@ interface ILoyaltyMembership {
     function renewBatch(uint256[] calldata items) external;
     /// @param items address | tier << 160. Current = new is skipped as Done.
     function setTierBatch(uint256[] calldata items) external;
+    /// @notice Takes the card, if it has not left by itself, and bars the wallet until it is readmitted. The member
+    /// number and the stamps stay with the wallet. Reverts for a wallet that never had a card, moved away, or is revoked.
     function revoke(address holder, string calldata reason) external;
 
     // ---------------------------------------------------------------------------------------------------------- holder
@@ -290,24 +303,31 @@ interface ILoyaltyMembership {
     /// @notice Moves the card and the stamps of all seasons to another wallet of the same member. The target holds no
     /// card, or the one that `replaces` names; the source's card survives with its number, tier and dates. A target
     /// that had left is a member again, under the moved number; the number it once had is not used again. Where `from`
-    /// has stamps only, a target that had left stays so, and one with a card is refused.
+    /// has stamps only, a target that had left stays so, and one with a card is refused. A wallet that a card or stamps
+    /// came to waits for the cool-down before it moves on; it may take in others.
     /// @param fromSignature and
     /// @param toSignature over Migrate(address from,address to,uint64 serial,uint64 replaces,uint24 nonce,uint40
     /// deadline); empty for the wallet that is the caller.
     function migrate(Move calldata move, bytes calldata fromSignature, bytes calldata toSignature) external;
 
-    /// @notice Stops a proposed recovery. The holder, or the owner with an empty signature.
-    /// @param deadline Of the signature; ignored where the holder or the owner calls.
-    /// @param signature over Veto(address holder,uint24 nonce,uint40 deadline).
+    /// @notice Stops a proposed recovery. The holder, unless revoked; with an empty signature also the owner, and the
+    /// proposer while it still may propose.
+    /// @param deadline Of the signature; ignored where one of them calls.
+    /// @param signature over Veto(address holder,uint24 nonce,uint40 deadline). Sent in, it serves once; unused, it stops
+    /// the next proposal too.
     function vetoRecovery(address holder, uint40 deadline, bytes calldata signature) external;
 
     // ---------------------------------------------------------------------------------------------- GUARDIAN and owner
 
-    /// @notice Starts the move of a lost wallet's card and stamps. GUARDIAN or owner. Cancelled by a burn, a move or a
-    /// veto of the holder, by a revocation, and by the proposer's loss of the role, even if it is given again.
+    /// @notice Starts the move of a lost or stolen wallet's card and stamps. GUARDIAN or owner. Cancelled by a burn, a
+    /// move or a veto of the holder, by a revocation or readmission, and by the proposer's loss of the role, even if it
+    /// is given again.
+    /// @dev From a wallet that was revoked already, the holder can't veto. The target then gets the stamps, the member
+    /// number and the revocation, but no card: only `readmit` of the target brings that back.
     function proposeRecovery(address from, address to, string calldata reason) external;
     /// @notice Anyone, within 14 days from `readyAt`, longer by the time the program was paused since the proposal. The
-    /// rules of the target are those of `migrate` with `replaces` 0.
+    /// rules of the target are those of `migrate` with `replaces` 0, and it must not have left, for it is not asked. No
+    /// cool-down holds it back.
     function executeRecovery(address from) external;
     /// @notice Stops mint, claim, readmit, renew, tier change and the execution of recoveries, in all contracts of the
     /// program. GUARDIAN or owner.

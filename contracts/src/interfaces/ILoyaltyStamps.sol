@@ -14,7 +14,7 @@ interface ILoyaltyStamps {
     /// @param opens Unix seconds; 0 = at once.
     /// @param closes Unix seconds, first second at which it is closed; 0 = never.
     /// @param flags 1 = only members with an active card, 2 = redeemable.
-    /// @param minTier Lowest tier that may get it; 0 = any (implies flag 1 when > 0).
+    /// @param minTier Lowest tier that may get it, at most 250; 0 = any (implies flag 1 when > 0).
     struct TypeBlock {
         uint8 first;
         uint8 count;
@@ -77,6 +77,7 @@ interface ILoyaltyStamps {
     error LoyaltyStamps_BadTypeBlock(uint256 first, uint256 count);
     error LoyaltyStamps_BadWindow(uint256 opens, uint256 closes);
     error LoyaltyStamps_BadFlags(uint256 flags);
+    error LoyaltyStamps_BadTier(uint256 tier, uint256 highest);
     error LoyaltyStamps_TermsFixed(uint256 stampType);
     error LoyaltyStamps_NotOpen(uint256 stampType, uint256 opens, uint256 closes);
     error LoyaltyStamps_CapReached(uint256 stampType, uint256 cap);
@@ -90,6 +91,7 @@ interface ILoyaltyStamps {
     error LoyaltyStamps_WrongEpoch(uint256 given, uint256 current);
     error LoyaltyStamps_NoConsent(address signer);
     error LoyaltyStamps_NotSigner(address signer);
+    /// @param index Of a bearer voucher in its bitmap; for an addressed one the token id.
     error LoyaltyStamps_VoucherUsed(uint256 index);
     error LoyaltyStamps_NotRedeemable(uint256 stampType);
     error LoyaltyStamps_ZeroOrderRef();
@@ -100,13 +102,25 @@ interface ILoyaltyStamps {
     // ---------------------------------------------------------------------------------------------------------- events
 
     event Skipped(uint256 indexed tokenId, uint256 code);
-    event TypesDefined(uint256 indexed first, uint256 count, string name);
+    /// @notice Terms as in TypeSet, the same for each of `count` types from `first`.
+    event TypesDefined(
+        uint256 indexed first,
+        uint256 count,
+        uint256 cap,
+        uint256 opens,
+        uint256 closes,
+        uint256 flags,
+        uint256 minTier,
+        string name
+    );
+    /// @param flags With flag 1 where `minTier` implies it.
     event TypeSet(
         uint256 indexed stampType, uint256 cap, uint256 opens, uint256 closes, uint256 flags, uint256 minTier
     );
     event Redeemed(uint256 indexed tokenId, bytes32 indexed orderRef);
     event StampRevoked(uint256 indexed tokenId, address indexed by, bool mayReturn, string reason);
     event BearerClaimed(uint256 indexed index, address indexed claimer);
+    event VoucherVoided(address indexed to, uint256 indexed stampType);
     event BearerVoided(uint256 indexed word, uint256 mask);
     event QuotaSet(uint256 indexed kind, uint256 limit);
     event BaseURISet(string uri);
@@ -151,8 +165,10 @@ interface ILoyaltyStamps {
 
     // -------------------------------------------------------------------------------------------------------- vouchers
 
+    /// @notice Mints the voucher's stamp. Anyone may send it in. A wallet that ever had a stamp of this type is refused,
+    /// also where a revocation allowed the type again.
     function claim(StampVoucher calldata voucher, address signer, bytes calldata signature) external;
-    /// @notice As LoyaltyMembership.claimBearer.
+    /// @notice As LoyaltyMembership.claimBearer, over Claim(BearerStampVoucher voucher,address claimer).
     function claimBearer(
         BearerStampVoucher calldata voucher,
         address signer,
@@ -161,7 +177,10 @@ interface ILoyaltyStamps {
         address claimer,
         bytes calldata consent
     ) external;
-    /// @notice MANAGER, GUARDIAN or owner.
+    /// @notice Addressed vouchers of this type to this wallet die; a mint stays possible. MANAGER, GUARDIAN or owner.
+    /// Reverts where the wallet has or had the stamp or moved away, for then no voucher can land.
+    function voidVoucher(address to, uint8 stampType) external;
+    /// @notice Marks bearer vouchers as used. MANAGER, GUARDIAN or owner.
     function voidBearer(uint256 word, uint256 mask) external;
 
     // ---------------------------------------------------------------------------------------------------------- holder

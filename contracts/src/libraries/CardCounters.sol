@@ -103,7 +103,8 @@ library CardCountersLib {
 
     function withHighestTier(CardCounters word, uint256 tier) internal pure returns (CardCounters) {
         return CardCounters.wrap(
-            CardCounters.unwrap(word) & ~(uint256(type(uint8).max) << _HIGHEST_TIER) | tier << _HIGHEST_TIER
+            CardCounters.unwrap(word) & ~(uint256(type(uint8).max) << _HIGHEST_TIER) | uint256(uint8(tier))
+                << _HIGHEST_TIER
         );
     }
 

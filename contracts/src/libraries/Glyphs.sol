@@ -3,8 +3,9 @@ pragma solidity ^0.8.30;
 
 /// @title Text that strangers wrote, made fit to be drawn
 library Glyphs {
-    /// @notice The text with control characters as blanks and each byte that is no well-formed UTF-8 (RFC 3629), or
-    /// that XML 1.0 forbids, as a question mark. Has the length of the input.
+    /// @notice The text with control characters, and those that turn the direction of what follows, as blanks, and each
+    /// byte that is no well-formed UTF-8 (RFC 3629), or that XML 1.0 forbids, as a question mark. Has the length of the
+    /// input.
     function cleaned(string memory text) internal pure returns (string memory) {
         bytes memory source = bytes(text);
         bytes memory result = new bytes(source.length);
@@ -17,8 +18,9 @@ library Glyphs {
                 result[i] = uint8(source[i]) < 0x20 || source[i] == 0x7f ? bytes1(" ") : source[i];
                 ++i;
             } else {
+                bool turns = _turns(source, i);
                 for (uint256 end = i + size; i < end; ++i) {
-                    result[i] = source[i];
+                    result[i] = turns ? bytes1(" ") : source[i];
                 }
             }
         }
@@ -66,6 +68,15 @@ library Glyphs {
         if (lead < 0x80) return 1;
         if (lead < 0xe0) return 2;
         return lead < 0xf0 ? 3 : 4;
+    }
+
+    /// @dev Whether the well-formed character at `i` embeds, overrides or isolates a direction (U+202A-U+202E,
+    /// U+2066-U+2069): it would turn around what we write behind the text.
+    function _turns(bytes memory text, uint256 i) private pure returns (bool) {
+        if (text[i] != 0xe2) return false;
+        bytes1 third = text[i + 2];
+        if (text[i + 1] == 0x80) return third >= 0xaa && third <= 0xae;
+        return text[i + 1] == 0x81 && third >= 0xa6 && third <= 0xa9;
     }
 
     /// @dev Bytes of the character at `i`; 0 = there is no well-formed one.

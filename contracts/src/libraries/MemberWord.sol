@@ -84,7 +84,7 @@ library MemberWords {
     }
 
     /// @notice Why this wallet has no card and gets none by a plain mint; NONE = it was never a member.
-    /// @dev LEFT, REVOKED and MOVED exclude each other: only a card can leave, be revoked or move.
+    /// @dev LEFT, REVOKED and MOVED exclude each other: each act that sets one of them takes the others away.
     function absence(MemberWord word) internal pure returns (uint256) {
         uint256 set = flags(word);
         if (set & REVOKED != 0) return Skip.REVOKED;
@@ -132,6 +132,11 @@ library MemberWords {
     /// @notice Takes the card away and leaves the number.
     function withoutCard(MemberWord word) internal pure returns (MemberWord) {
         return MemberWord.wrap(MemberWord.unwrap(word) & ~_CARD_MASK);
+    }
+
+    /// @notice Puts a number into a word that has none.
+    function withSerial(MemberWord word, uint256 serial_) internal pure returns (MemberWord) {
+        return MemberWord.wrap(MemberWord.unwrap(word) | serial_ << _SERIAL);
     }
 
     function withoutSerial(MemberWord word) internal pure returns (MemberWord) {

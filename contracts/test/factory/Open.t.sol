@@ -264,10 +264,18 @@ contract OpenTest is ProgramTest {
         refuse(F.LoyaltyFactory_NotOurs.selector, copy);
         factory.openSeason(copy, quotas, types, "");
 
-        // A copy of a stamp contract can be opened by anyone, but no program knows it and it can move nothing.
+        // Nor can a copy of a stamp contract be opened, so that it could hold types and stamps in the program's name.
         address stampsCopy = named("stamps copy");
         vm.etch(stampsCopy, address(stamps).code);
-        Stamps(stampsCopy).initialize(quotas, types, "");
+        address[4] memory callers = [stranger, opener, owner, address(cards)];
+        for (uint256 i; i < callers.length; ++i) {
+            refuse(S.LoyaltyStamps_NotAllowed.selector, callers[i]);
+            vm.prank(callers[i]);
+            Stamps(stampsCopy).initialize(quotas, types, "");
+        }
+        refuse(S.LoyaltyStamps_UnknownType.selector, COFFEE);
+        vm.prank(minter);
+        Stamps(stampsCopy).mint(alice, COFFEE);
         vm.assertEq(cards.seasons(), 1);
         vm.assertEq(cards.stampsOfSeason(0), address(stamps));
         vm.prank(stranger);
@@ -288,7 +296,7 @@ contract OpenTest is ProgramTest {
     function testFuzz_Terms(uint32 delay, uint32 cooldown, uint24 background, uint24 ink, uint8 nameLength) external {
         F.Program memory p = tea();
         p.recoveryDelay = uint32(bound(delay, 3 days, type(uint32).max));
-        p.moveCooldown = cooldown;
+        p.moveCooldown = uint32(bound(cooldown, 0, 365 days));
         p.background = background;
         p.ink = ink;
         bytes memory name = new bytes(bound(nameLength, 1, 64));
@@ -301,7 +309,7 @@ contract OpenTest is ProgramTest {
         (address by, uint256 d, uint256 m, uint24 b, uint24 k) = c.fixedTerms();
         vm.assertEq(by, address(factory));
         vm.assertEq(d, p.recoveryDelay);
-        vm.assertEq(m, cooldown);
+        vm.assertEq(m, p.moveCooldown);
         vm.assertEq(b, background);
         vm.assertEq(k, ink);
         vm.assertEq(c.name(), p.name);
@@ -341,5 +349,36 @@ contract OpenTest is ProgramTest {
             cards.linkSeason(stranger);
         }
         vm.assertEq(cards.seasons(), 1);
+    }
+
+    function test_RevertWhen_TheCoolDownIsTooLong() external {
+        F.Program memory p = tea();
+        p.moveCooldown = 365 days + 1;
+        refuse(F.LoyaltyFactory_CooldownTooLong.selector, 365 days + 1, 365 days);
+        factory.open(p);
+        p.moveCooldown = type(uint32).max;
+        refuse(F.LoyaltyFactory_CooldownTooLong.selector, type(uint32).max, 365 days);
+        factory.open(p);
+        p.moveCooldown = 365 days;
+        (Cards c,) = open(p);
+        (,, uint256 cooldown,,) = c.fixedTerms();
+        vm.assertEq(cooldown, 365 days);
+    }
+
+    function test_RevertWhen_ThereAreMoreThan250Tiers() external {
+        F.Program memory p = tea();
+        p.tiers = tierNames(257);
+        refuse(M.LoyaltyMembership_BadTierName.selector, 250);
+        factory.open(p);
+        p.tiers = tierNames(251);
+        refuse(M.LoyaltyMembership_BadTierName.selector, 250);
+        factory.open(p);
+        p.tiers = tierNames(250);
+        (Cards c,) = open(p);
+        vm.assertEq(c.tierNames().length, 250);
+        vm.assertFalse(c.paused());
+        vm.prank(minter);
+        c.mint(alice, 250, YEAR);
+        vm.assertEq(c.membershipOf(alice).tier, 250);
     }
 }

@@ -5,6 +5,7 @@ import {ILoyaltyFactory} from "../../src/interfaces/ILoyaltyFactory.sol";
 import {ILoyaltyMembership} from "../../src/interfaces/ILoyaltyMembership.sol";
 import {ILoyaltyStamps} from "../../src/interfaces/ILoyaltyStamps.sol";
 import {ProgramTest} from "../support/ProgramTest.sol";
+import {Stamps} from "../support/Standards.sol";
 
 /// @dev The cheatcodes that record gas, beside those of the tests' base.
 interface GasVm {
@@ -30,8 +31,10 @@ contract GasTest is ProgramTest {
 
     uint256 private constant BATCH = 100;
 
+    /// @dev What one transaction may use (EIP-7825).
+    uint256 private constant MOST_OF_A_TRANSACTION = 16_777_216;
     /// @dev For what is only recorded.
-    uint256 private constant NO_AIM = 16_777_216;
+    uint256 private constant NO_AIM = MOST_OF_A_TRANSACTION;
 
     address private seed;
 
@@ -173,6 +176,43 @@ contract GasTest is ProgramTest {
         vm.prank(relayer);
         cards.migrate(m, a, b);
         record("move a card with 5 stamps", NO_AIM);
+    }
+
+    /// forge-config: default.isolate = true
+    function test_MoveAsMuchAsThereCanBe() external {
+        giveEverything(alice);
+        ILoyaltyMembership.Move memory m = moveOf(alice, bob);
+        bytes memory a = consent(m, alice);
+        bytes memory b = consent(m, bob);
+        vm.prank(relayer);
+        cards.migrate(m, a, b);
+        record("move a card with 960 stamps of 8 seasons", MOST_OF_A_TRANSACTION);
+        vm.assertEq(Stamps(cards.stampsOfSeason(0)).balanceOf(bob), 120);
+        vm.assertEq(Stamps(cards.stampsOfSeason(7)).balanceOf(bob), 120);
+        vm.assertEq(cards.balanceOf(bob), 1);
+    }
+
+    /// @dev A card and 120 stamps of each of eight seasons, in a program of their own.
+    function giveEverything(address to) private {
+        ILoyaltyFactory.Program memory p = program();
+        p.salt = "everything";
+        p.stampQuotas = ILoyaltyStamps.StampQuotas({mint: 10_000, claim: 10_000, manage: 10_000});
+        p.types = new ILoyaltyStamps.TypeBlock[](1);
+        p.types[0] = ILoyaltyStamps.TypeBlock(1, 120, NO_CAP, 0, 0, 2, 0, "All there are");
+        (cards, stamps) = open(p);
+        mintCard(to);
+        uint256[] memory items = new uint256[](120);
+        for (uint256 i; i < 120; ++i) {
+            items[i] = stampId(to, i + 1);
+        }
+        for (uint256 season; season < 8; ++season) {
+            if (season != 0) {
+                vm.prank(owner);
+                stamps = Stamps(factory.openSeason(address(cards), p.stampQuotas, p.types, ""));
+            }
+            vm.prank(minter);
+            stamps.mintBatch(items);
+        }
     }
 
     // ---------------------------------------------------------------------------------------------------------- stamps

@@ -33,6 +33,7 @@ contract ProgramHandler is ProgramTest {
         LIMITED,
         UNTOUCHED,
         GONE,
+        REVOKED,
         STAMPS_ONLY
     }
 
@@ -51,6 +52,7 @@ contract ProgramHandler is ProgramTest {
     mapping(address season => mapping(uint256 stampType => uint256)) public minted;
     /// @dev Whether this wallet, or one that moved to it, ever had a stamp of this type that may not return.
     mapping(address season => mapping(uint256 tokenId => bool)) private _given;
+    mapping(address target => mapping(uint256 tokenId => bool)) private _voided;
     mapping(address wallet => uint256) private _nonce;
     mapping(address wallet => bool) private _touched;
     uint32 private _index;
@@ -158,8 +160,18 @@ contract ProgramHandler is ProgramTest {
     }
 
     function revoke(uint256 seed) external {
-        address holder = find(dice(seed), Want.MEMBER);
-        attempt("revoke", manager, address(cards), abi.encodeCall(M.revoke, (holder, "rule 3")), MANAGE);
+        uint256 r = dice(seed);
+        address holder = find(r, r & 24 == 0 ? Want.GONE : Want.MEMBER);
+        M.Member memory was = cards.membershipOf(holder);
+        uint256 supply = cards.totalSupply();
+        string memory act = was.joinedAt == 0 ? "revokeWhoLeft" : "revoke";
+        bytes memory data = abi.encodeCall(M.revoke, (holder, "rule 3"));
+        if (!attempt(act, manager, address(cards), data, MANAGE)) return;
+        M.Member memory is_ = cards.membershipOf(holder);
+        law(was.joinedAt != 0 || was.flags & FLAG_LEFT != 0, "only who had a card is revoked");
+        law(is_.joinedAt == 0 && is_.flags & FLAG_REVOKED != 0, "who is revoked has no card");
+        law(is_.serial == was.serial, "a revocation keeps the member number");
+        law(cards.totalSupply() + (was.joinedAt == 0 ? 0 : 1) == supply, "a revocation ends the card there is");
     }
 
     function readmit(uint256 seed) external {
@@ -205,7 +217,7 @@ contract ProgramHandler is ProgramTest {
 
     function proposeRecovery(uint256 seed) external {
         uint256 r = dice(seed);
-        address from = find(r, Want.MEMBER);
+        address from = find(r, r & 8 == 0 ? Want.REVOKED : Want.MEMBER);
         address to = find(r >> 8, Want.UNTOUCHED);
         bytes memory data = abi.encodeCall(M.proposeRecovery, (from, to, "lost"));
         attempt("proposeRecovery", r & 1 == 0 ? guardian : owner, address(cards), data, NO_KIND);
@@ -226,7 +238,11 @@ contract ProgramHandler is ProgramTest {
             }
             Before memory was = before(from, p.to);
             bytes memory data = abi.encodeCall(M.executeRecovery, (from));
-            if (attempt("executeRecovery", stranger, address(cards), data, NO_KIND)) afterMove(was);
+            string memory act = was.source.flags & FLAG_REVOKED != 0 ? "recoverRevoked" : "executeRecovery";
+            if (attempt(act, stranger, address(cards), data, NO_KIND)) {
+                law(was.target.joinedAt == 0 && was.target.flags & ~FLAG_VOIDED == 0, "a recovery needs a fresh wallet");
+                afterMove(was);
+            }
             return;
         }
     }
@@ -239,10 +255,14 @@ contract ProgramHandler is ProgramTest {
             if (p.to == address(0)) continue;
             uint40 deadline = uint40(block.timestamp + 1);
             bytes memory signature = signed(holder, cards.digestOf(Consents.veto(holder, p.nonce, deadline)));
-            bytes memory data =
-                abi.encodeCall(M.vetoRecovery, (holder, deadline, r & 3 == 0 ? bytes("") : signature));
-            attempt("vetoRecovery", r & 3 == 0 ? owner : relayer, address(cards), data, NO_KIND);
-            law(cards.recoveryOf(holder).to == address(0), "a veto ends a recovery");
+            bool byPower = r & 12 == 0;
+            bytes memory data = abi.encodeCall(M.vetoRecovery, (holder, deadline, byPower ? bytes("") : signature));
+            address caller = byPower ? (r & 16 == 0 ? owner : p.proposer) : relayer;
+            bool revoked = cards.membershipOf(holder).flags & FLAG_REVOKED != 0;
+            bool done = attempt("vetoRecovery", caller, address(cards), data, NO_KIND);
+            law(done == (byPower || !revoked), "holder, owner and proposer veto, but no holder who was revoked");
+            law(!done || cards.recoveryOf(holder).to == address(0), "a veto ends a recovery");
+            law(!done || cards.membershipOf(holder).nonce == p.nonce + (byPower ? 0 : 1), "only the holder's veto counts");
             return;
         }
     }
@@ -280,14 +300,14 @@ contract ProgramHandler is ProgramTest {
         S.BearerStampVoucher memory v = bearerStamp(_index++, stampType(r));
         address claimer = find(r, Want.ANY);
         bytes32 voucher = where.digestOf(Consents.hash(v));
-        bytes32 agreement = where.digestOf(Consents.claim(Consents.hash(v), claimer));
+        bytes32 agreement = where.digestOf(Consents.claim(v, claimer));
         bytes memory data = abi.encodeCall(
             S.claimBearer,
             (v, signer, signed(signer, voucher), signed(claimKey, agreement), claimer, signed(claimer, agreement))
         );
         if (!send("claimStampBearer", Sent(voucher, address(where), claimer, data))) return;
         address other = find(r >> 8, Want.UNTOUCHED);
-        agreement = where.digestOf(Consents.claim(Consents.hash(v), other));
+        agreement = where.digestOf(Consents.claim(v, other));
         data = abi.encodeCall(
             S.claimBearer, (v, signer, signed(signer, voucher), signed(claimKey, agreement), other, signed(other, agreement))
         );
@@ -360,7 +380,15 @@ contract ProgramHandler is ProgramTest {
             attempt("raiseVoucherEpoch", guardian, address(cards), abi.encodeCall(M.raiseVoucherEpoch, ()), NO_KIND);
         }
         address to = find(r, Want.UNTOUCHED);
-        attempt("voidVoucher", manager, address(cards), abi.encodeCall(M.voidVoucher, (to)), NO_KIND);
+        if (attempt("voidVoucher", manager, address(cards), abi.encodeCall(M.voidVoucher, (to)), NO_KIND)) {
+            _voided[address(cards)][id(to)] = true;
+        }
+        address where = address(season(r));
+        to = find(r >> 8, Want.ANY);
+        uint8 t = stampType(r);
+        if (attempt("voidStampVoucher", guardian, where, abi.encodeCall(S.voidVoucher, (to, t)), NO_KIND)) {
+            _voided[where][stampId(to, t)] = true;
+        }
         bytes memory data = abi.encodeCall(M.voidBearer, (0, 1 << (r % 256)));
         attempt("voidBearer", manager, r & 1 == 0 ? address(cards) : address(stamps), data, NO_KIND);
     }
@@ -443,15 +471,26 @@ contract ProgramHandler is ProgramTest {
     function afterMove(Before memory was) internal {
         M.Member memory source = cards.membershipOf(was.from);
         M.Member memory target = cards.membershipOf(was.to);
-        law(source.joinedAt == 0 && source.flags & FLAG_MOVED != 0, "a move leaves no card and the mark");
+        law(source.joinedAt == 0 && source.serial == 0, "a move leaves neither card nor number");
+        law(source.flags & ~FLAG_VOIDED == FLAG_MOVED, "who has moved away has neither left nor been revoked");
         if (was.source.joinedAt != 0) {
             law(
                 target.serial == was.source.serial && target.tier == was.source.tier
                     && target.joinedAt == was.source.joinedAt && target.expiresAt == was.source.expiresAt,
                 "a move carries the card as it is"
             );
+        } else if (was.source.flags & FLAG_REVOKED != 0) {
+            law(
+                target.joinedAt == 0 && target.serial == was.source.serial
+                    && target.flags & ~FLAG_VOIDED == FLAG_REVOKED,
+                "a revoked number goes along with its revocation and without a card"
+            );
         } else {
-            law((target.joinedAt == 0) == (was.target.joinedAt == 0), "stamps alone make no card");
+            law(
+                (target.joinedAt == 0) == (was.target.joinedAt == 0) && target.serial == was.target.serial
+                    && target.flags == was.target.flags,
+                "stamps alone make no card"
+            );
         }
         law(target.movedAt == block.timestamp, "a move starts the cool-down");
         uint256 gone = was.source.joinedAt != 0 && was.target.joinedAt != 0 ? 1 : 0;
@@ -481,6 +520,9 @@ contract ProgramHandler is ProgramTest {
             ++_landed[s.voucher];
             uint256 token = s.target == address(cards) ? id(s.recipient) : _lastMinted;
             law(address(uint160(token)) == s.recipient && token == _lastMinted, "a voucher lands with its recipient");
+            bytes4 how = bytes4(s.data);
+            bool addressed = how == M.claim.selector || how == S.claim.selector;
+            law(!addressed || !_voided[s.target][token], "an addressed voucher that was voided never lands");
         }
         if (_sent.length < 64) _sent.push(s);
         else _sent[calls % 64] = s;
@@ -617,6 +659,7 @@ contract ProgramHandler is ProgramTest {
         if (want == Want.LIMITED) return held && uint40(word >> 40) != 0;
         if (want == Want.UNTOUCHED) return !held && flags == 0;
         if (want == Want.GONE) return flags & (FLAG_LEFT | FLAG_REVOKED) != 0;
+        if (want == Want.REVOKED) return flags & FLAG_REVOKED != 0;
         if (held || flags & FLAG_REVOKED != 0) return false;
         return stamps.balanceOf(wallet) != 0;
     }
@@ -668,7 +711,14 @@ contract ProgramHandler is ProgramTest {
             uint256 word = words[i];
             if (uint40(word) != 0) ++living;
             uint64 serial = uint64(word >> 88);
+            uint8 flags = uint8(word >> 216);
             law(uint40(word) == 0 || serial != 0, "a card has a number");
+            law(flags & (FLAG_LEFT | FLAG_REVOKED) == 0 || serial != 0, "who left or was revoked keeps the number");
+            law(
+                (flags & FLAG_LEFT) + (flags & FLAG_REVOKED) / 2 + (flags & FLAG_MOVED) / 4 + (uint40(word) == 0 ? 0 : 1)
+                    <= 1,
+                "a wallet is a member, has left, was revoked or has moved away"
+            );
             law(serial <= cardsIssued(), "a number was given out");
             for (uint256 j; serial != 0 && j < i; ++j) {
                 law(uint64(words[j] >> 88) != serial, "a member number is one wallet's");
@@ -678,7 +728,6 @@ contract ProgramHandler is ProgramTest {
             uint24 nonce = uint24(word >> 192);
             law(nonce >= _nonce[wallets[i]], "a nonce is never lowered");
             _nonce[wallets[i]] = nonce;
-            if (uint8(word >> 216) & FLAG_MOVED != 0) law(uint40(word) == 0, "a wallet that moved away holds no card");
         }
         law(living == cards.totalSupply(), "the supply is the number of cards");
         law(living <= cards.cap(), "the living are within the cap");

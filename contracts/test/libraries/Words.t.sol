@@ -100,6 +100,11 @@ contract WordsTest is Test {
         vm.assertEq(
             CardCounters.unwrap(word.withHighestTier(tier)), (raw & ~(uint256(0xff) << 240)) | uint256(tier) << 240
         );
+        vm.assertEq(
+            CardCounters.unwrap(word.withHighestTier(uint256(tier) | raw << 8)),
+            CardCounters.unwrap(word.withHighestTier(tier)),
+            "what is too large for the field touches no neighbour"
+        );
         for (uint256 kind; kind < 2; ++kind) {
             CardCounters limited = word.withLimit(kind, limit);
             vm.assertEq(limited.limitOf(kind), limit);

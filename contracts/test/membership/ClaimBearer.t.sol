@@ -263,4 +263,22 @@ contract ClaimBearerTest is ProgramTest {
         cards.claimBearer(v, signer, signature, keySignature, safe, right);
         vm.assertEq(cards.ownerOf(id(safe)), safe);
     }
+
+    function test_RevertWhen_WhatWasSignedDoesNotShowTheVoucher() external {
+        M.BearerCardVoucher memory v = bearerCard(0);
+        bytes memory signature = signCard(v);
+        bytes32 digest = cards.digestOf(
+            keccak256(
+                abi.encode(keccak256("Claim(bytes32 voucher,address claimer)"), Consents.hash(v), alice)
+            )
+        );
+        bytes memory blind = signed(claimKey, digest);
+        bytes memory agreed = agree(v, alice, alice);
+        refuse(M.LoyaltyMembership_NoConsent.selector, claimKey);
+        cards.claimBearer(v, signer, signature, blind, alice, agreed);
+        bytes memory keySignature = agree(v, alice, claimKey);
+        blind = signed(alice, digest);
+        refuse(M.LoyaltyMembership_NoConsent.selector, alice);
+        cards.claimBearer(v, signer, signature, keySignature, alice, blind);
+    }
 }

@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {ProgramTest, Vm} from "../support/ProgramTest.sol";
 import {Cards, Stamps} from "../support/Standards.sol";
+import {Consents} from "../support/Consents.sol";
 import {MuteWallet, RefusingWallet, SigningWallet} from "../support/Wallets.sol";
 import {ILoyaltyFactory} from "../../src/interfaces/ILoyaltyFactory.sol";
 import {ILoyaltyMembership as M} from "../../src/interfaces/ILoyaltyMembership.sol";
@@ -45,6 +46,7 @@ contract MigrateTest is ProgramTest {
         vm.assertEq(member.joinedAt, 0);
         vm.assertEq(member.flags, FLAG_MOVED);
         vm.assertEq(member.nonce, old.nonce + 1);
+        vm.assertEq(member.serial, 0, "the number is with one wallet");
         vm.assertFalse(member.active);
         vm.assertEq(stamps.balanceOf(alice), 0);
         (uint256 held, uint256 claimed, bool moved) = stamps.stampsOf(alice);
@@ -73,6 +75,7 @@ contract MigrateTest is ProgramTest {
         vm.assertEq(address(uint160(uint256(logs[0].topics[2]))), bob);
         vm.assertEq(abi.decode(logs[0].data, (uint256)), 1);
         vm.assertEq(count(logs, address(cards), M.Migrated.selector), 1);
+        vm.assertEq(count(logs, address(cards), M.RecoveryExecuted.selector), 0, "the target agreed");
         vm.assertEq(count(logs, address(cards), Transfer.selector), 2, "one card away, one card in");
         vm.assertEq(count(logs, address(stamps), Transfer.selector), 2);
         vm.assertEq(count(logs, address(cards), Locked.selector), 1);
@@ -334,6 +337,19 @@ contract MigrateTest is ProgramTest {
         vm.assertTrue(has(bob, COFFEE));
         vm.assertEq(cards.balanceOf(bob), 0);
         vm.assertEq(cards.totalSupply(), 0);
+        vm.assertEq(cards.membershipOf(bob).serial, 0);
+    }
+
+    function test_WhenTheSourceHasLeft_ItHasMovedAndNothingElse() external {
+        mintCard(alice);
+        giveStamp(alice, COFFEE);
+        burnCard(alice);
+        migrate(alice, bob);
+        vm.assertEq(cards.membershipOf(alice).flags, FLAG_MOVED);
+        vm.assertEq(cards.membershipOf(alice).serial, 0, "no card carried the number along: it ends");
+        refuse(M.LoyaltyMembership_Refused.selector, alice, MOVED);
+        vm.prank(minter);
+        cards.readmit(alice, 1, YEAR);
     }
 
     function test_RevertWhen_ThereIsNothingToMove() external {
@@ -414,6 +430,19 @@ contract MigrateTest is ProgramTest {
         refuse(S.LoyaltyStamps_Refused.selector, alice, 1, MOVED);
         vm.prank(minter);
         spring.mint(alice, 1);
+    }
+
+    function test_WhenAnEarlierSeasonAloneHasStamps() external {
+        openSeason();
+        giveStamp(alice, COFFEE);
+        migrate(alice, bob);
+        vm.assertTrue(has(bob, COFFEE));
+        Stamps third = openSeason();
+        vm.prank(minter);
+        third.mint(carol, 1);
+        migrate(carol, stranger);
+        (uint256 held,,) = third.stampsOf(stranger);
+        vm.assertEq(held, 1);
     }
 
     function test_RevertWhen_AStampContractFails() external {
@@ -503,6 +532,42 @@ contract MigrateTest is ProgramTest {
         cards.executeRecovery(alice);
         vm.assertEq(cards.balanceOf(bob), 1);
         vm.assertEq(cards.balanceOf(carol), 0);
+    }
+
+    function test_WhenTheTargetHadSignedSomething() external {
+        mintCard(alice);
+        mintCard(bob);
+        giveStamp(carol, COFFEE);
+        uint24 nonce = cards.membershipOf(bob).nonce;
+        uint40 deadline = START + 1 days;
+        bytes memory burn = signed(bob, cards.digestOf(Consents.burn(bob, nonce, deadline)));
+        M.Move memory on = moveOf(bob, stranger);
+        bytes memory a = consent(on, bob);
+        bytes memory b = consent(on, stranger);
+        migrate(alice, bob);
+        vm.assertEq(cards.membershipOf(bob).nonce, nonce + 1);
+        refuse(M.LoyaltyMembership_NoConsent.selector, bob);
+        cards.burn(bob, deadline, burn);
+        on.serial = 1;
+        refuse(M.LoyaltyMembership_WrongNonce.selector, bob, nonce, nonce + 1);
+        cards.migrate(on, a, b);
+        // Also where stamps alone come.
+        address fresh = named("fresh");
+        migrate(carol, fresh);
+        vm.assertEq(cards.membershipOf(fresh).nonce, 1);
+    }
+
+    function test_WhenARecoveryOfTheTargetWasPending() external {
+        giveStamp(alice, COFFEE);
+        giveStamp(bob, OPENING_NIGHT);
+        propose(bob, carol);
+        migrate(alice, bob);
+        vm.assertEq(cards.recoveryOf(bob).to, address(0));
+        vm.warp(START + RECOVERY_DELAY);
+        refuse(M.LoyaltyMembership_WrongNonce.selector, bob, 0, 1);
+        cards.executeRecovery(bob);
+        vm.assertTrue(has(bob, OPENING_NIGHT));
+        vm.assertTrue(has(bob, COFFEE));
     }
 
     function test_RevertWhen_ItIsForAnotherChainOrAnotherProgram() external {

@@ -46,12 +46,79 @@ contract RevokeTest is ProgramTest {
         vm.assertEq(count(logs, address(cards), BatchMetadataUpdate.selector), 0);
     }
 
-    function test_RevertWhen_ThereIsNoCard() external {
-        vm.expectRevert();
-        revoke(stranger);
+    function test_WhenTheWalletHasLeft() external {
+        mintCard(bob);
         mintCard(alice);
+        giveStamp(alice, COFFEE);
         burnCard(alice);
-        vm.expectRevert();
+        vm.recordLogs();
+        revoke(alice);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        vm.assertEq(count(logs, address(cards), Transfer.selector), 0, "no card ends");
+        vm.assertEq(count(logs, address(cards), M.CardRevoked.selector), 1);
+        M.Member memory member = cards.membershipOf(alice);
+        vm.assertEq(member.flags, FLAG_REVOKED);
+        vm.assertEq(member.serial, 2, "the member number is kept");
+        vm.assertEq(cards.totalSupply(), 1);
+        vm.assertTrue(has(alice, COFFEE));
+        // Neither can its stamps move, nor a card into it.
+        M.Move memory m = moveOf(alice, carol);
+        refuse(M.LoyaltyMembership_Refused.selector, alice, REVOKED);
+        cards.migrate(m, "", "");
+        m = moveOf(bob, alice);
+        refuse(M.LoyaltyMembership_Refused.selector, alice, REVOKED);
+        cards.migrate(m, "", "");
+        refuse(M.LoyaltyMembership_NotFound.selector, id(alice));
+        revoke(alice);
+        vm.prank(manager);
+        cards.readmit(alice, 1, YEAR);
+        vm.assertEq(cards.membershipOf(alice).serial, 2);
+        vm.assertEq(cards.membershipOf(alice).flags, 0);
+        vm.assertEq(cards.totalSupply(), 2);
+    }
+
+    function test_WhenTheWalletHasLeft_WhatItSignedIsOver() external {
+        mintCard(alice);
+        giveStamp(alice, COFFEE);
+        burnCard(alice);
+        propose(alice, bob);
+        uint24 nonce = cards.membershipOf(alice).nonce;
+        revoke(alice);
+        vm.assertEq(cards.membershipOf(alice).nonce, nonce + 1);
+        vm.assertEq(cards.recoveryOf(alice).to, address(0));
+        vm.warp(START + RECOVERY_DELAY);
+        refuse(M.LoyaltyMembership_WrongNonce.selector, alice, nonce, nonce + 1);
+        cards.executeRecovery(alice);
+    }
+
+    function test_WhenTheWalletHasLeft_ItCountsAgainstTheQuota() external {
+        mintCard(alice);
+        mintCard(bob);
+        burnCard(alice);
+        burnCard(bob);
+        vm.prank(owner);
+        cards.setQuota(MANAGE, 1);
+        revoke(alice);
+        refuse(M.LoyaltyMembership_QuotaExceeded.selector, MANAGE, 1);
+        revoke(bob);
+    }
+
+    function test_RevertWhen_TheWalletNeverHadACard() external {
+        refuse(M.LoyaltyMembership_NotFound.selector, id(stranger));
+        revoke(stranger);
+        giveStamp(bob, COFFEE);
+        refuse(M.LoyaltyMembership_NotFound.selector, id(bob));
+        revoke(bob);
+        vm.prank(manager);
+        cards.voidVoucher(carol);
+        refuse(M.LoyaltyMembership_NotFound.selector, id(carol));
+        revoke(carol);
+    }
+
+    function test_RevertWhen_TheWalletHasMovedAway() external {
+        mintCard(alice);
+        migrate(alice, bob);
+        refuse(M.LoyaltyMembership_NotFound.selector, id(alice));
         revoke(alice);
     }
 

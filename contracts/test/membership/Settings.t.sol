@@ -238,4 +238,17 @@ contract SettingsTest is ProgramTest {
         cards.completeOwnershipHandover(stranger);
         vm.assertEq(cards.owner(), owner);
     }
+
+    function test_RevertWhen_ThereAreMoreThan250Tiers() external {
+        vm.startPrank(owner);
+        refuse(M.LoyaltyMembership_BadTierName.selector, 250);
+        cards.setTiers(tierNames(257));
+        refuse(M.LoyaltyMembership_BadTierName.selector, 250);
+        cards.setTiers(tierNames(251));
+        cards.setTiers(tierNames(250));
+        vm.stopPrank();
+        vm.assertEq(cards.tierNames().length, 250);
+        vm.assertFalse(cards.paused());
+        vm.assertFalse(cards.metadataFrozen());
+    }
 }

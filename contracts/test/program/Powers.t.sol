@@ -69,6 +69,7 @@ contract PowersTest is ProgramTest {
 
         act("stamps.mint", s, abi.encodeCall(S.mint, (carol, COFFEE)), MINTER);
         act("stamps.mintBatch", s, abi.encodeCall(S.mintBatch, (list(stampId(carol, COFFEE)))), MINTER);
+        act("stamps.voidVoucher", s, abi.encodeCall(S.voidVoucher, (carol, COFFEE)), voiders);
         act("stamps.voidBearer", s, abi.encodeCall(S.voidBearer, (0, 1)), voiders);
         act("revokeStamp", s, abi.encodeCall(S.revokeStamp, (alice, COFFEE, true, "")), MANAGER);
         act("stamps.setQuota lower", s, abi.encodeCall(S.setQuota, (MINT, 1)), guardians);

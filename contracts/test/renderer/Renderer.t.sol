@@ -224,4 +224,25 @@ contract RendererTest is ProgramTest {
         (json,) = read(cards.tokenURI(id(alice)));
         vm.assertEq(text(json, "Tier"), "Gold");
     }
+
+    function test_WhenATextTurnsTheDirection() external {
+        // U+202A to U+202E and U+2066 to U+2069, and what stands on either side of them.
+        bytes3[9] memory turning =
+            [bytes3(0xe280aa), 0xe280ab, 0xe280ac, 0xe280ad, 0xe280ae, 0xe281a6, 0xe281a7, 0xe281a8, 0xe281a9];
+        for (uint256 i; i < turning.length; ++i) {
+            string memory tier = string(abi.encodePacked("Gold", turning[i], "dloG"));
+            (string memory json, string memory svg) = read(draw.card(card("Bean", tier)));
+            vm.assertEq(text(json, "Tier"), "Gold   dloG");
+            vm.assertFalse(vm.contains(svg, string(abi.encodePacked(turning[i]))));
+        }
+        bytes3[5] memory others = [bytes3(0xe280a9), 0xe280af, 0xe281a5, 0xe281aa, 0xe282aa];
+        for (uint256 i; i < others.length; ++i) {
+            string memory tier = string(abi.encodePacked("Gold", others[i], "dloG"));
+            (string memory json,) = read(draw.card(card("Bean", tier)));
+            vm.assertEq(text(json, "Tier"), tier);
+        }
+        // A text that ends within such a character is no text.
+        (string memory broken,) = read(draw.card(card("Bean", string(abi.encodePacked("Gold", bytes2(0xe280))))));
+        vm.assertEq(text(broken, "Tier"), "Gold??");
+    }
 }

@@ -290,4 +290,22 @@ contract StampsClaimTest is ProgramTest {
         cards.claimBearer(v, signer, signature, keySignature, alice, "");
         vm.assertEq(cards.balanceOf(alice), 1);
     }
+
+    function test_RevertWhen_WhatWasSignedDoesNotShowTheVoucher() external {
+        S.BearerStampVoucher memory v = bearerStamp(0, COFFEE);
+        bytes memory signature = signStamp(v);
+        bytes32 digest = stamps.digestOf(
+            keccak256(
+                abi.encode(keccak256("Claim(bytes32 voucher,address claimer)"), Consents.hash(v), alice)
+            )
+        );
+        bytes memory blind = signed(claimKey, digest);
+        bytes memory agreed = agree(v, alice, alice);
+        refuse(S.LoyaltyStamps_NoConsent.selector, claimKey);
+        stamps.claimBearer(v, signer, signature, blind, alice, agreed);
+        bytes memory keySignature = agree(v, alice, claimKey);
+        blind = signed(alice, digest);
+        refuse(S.LoyaltyStamps_NoConsent.selector, alice);
+        stamps.claimBearer(v, signer, signature, keySignature, alice, blind);
+    }
 }

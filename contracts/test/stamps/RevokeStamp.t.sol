@@ -54,13 +54,13 @@ contract RevokeStampTest is ProgramTest {
         bytes memory signature = signStamp(v);
         stamps.claim(v, signer, signature);
         revokeStamp(alice, COFFEE, true);
-        refuse(S.LoyaltyStamps_Refused.selector, alice, COFFEE, EVER_CLAIMED);
+        refuse(S.LoyaltyStamps_VoucherUsed.selector, stampId(alice, COFFEE));
         stamps.claim(v, signer, signature);
         vm.assertFalse(has(alice, COFFEE));
         // Nor does it after the stamp came back otherwise, and went again.
         giveStamp(alice, COFFEE);
         revokeStamp(alice, COFFEE, true);
-        refuse(S.LoyaltyStamps_Refused.selector, alice, COFFEE, EVER_CLAIMED);
+        refuse(S.LoyaltyStamps_VoucherUsed.selector, stampId(alice, COFFEE));
         stamps.claim(v, signer, signature);
     }
 

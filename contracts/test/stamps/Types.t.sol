@@ -18,7 +18,7 @@ contract TypesTest is ProgramTest {
 
     function test_WhenTheOwnerDefinesAStampCard() external {
         vm.expectEmit(address(stamps));
-        emit S.TypesDefined(10, 3, "Next card");
+        emit S.TypesDefined(10, 3, NO_CAP, 0, 0, 2, 0, "Next card");
         addBlock(block_(10, 3));
         for (uint8 t = 10; t < 13; ++t) {
             S.TypeInfo memory info = stamps.typeOf(t);
@@ -211,5 +211,33 @@ contract TypesTest is ProgramTest {
         stamps.setQuota(3, 1);
         refuse(S.LoyaltyStamps_QuotaKind.selector, 3);
         stamps.quotaOf(3);
+    }
+
+    function test_WhenTheOwnerDefinesTypesWithTerms() external {
+        vm.expectEmit(address(stamps));
+        emit S.TypesDefined(20, 2, 500, START + 1, START + 2, 3, 2, "Tasting");
+        addBlock(S.TypeBlock(20, 2, 500, START + 1, START + 2, 2, 2, "Tasting"));
+        S.TypeInfo memory info = stamps.typeOf(21);
+        vm.assertEq(info.cap, 500);
+        vm.assertEq(info.opens, START + 1);
+        vm.assertEq(info.closes, START + 2);
+        vm.assertEq(info.flags, 3, "a lowest tier is for members");
+        vm.assertEq(info.minTier, 2);
+    }
+
+    function test_RevertWhen_ALowestTierIsOneThatCannotBe() external {
+        S.TypeBlock memory b = block_(20, 1);
+        b.minTier = 251;
+        refuse(S.LoyaltyStamps_BadTier.selector, 251, 250);
+        addBlock(b);
+        b.minTier = 255;
+        refuse(S.LoyaltyStamps_BadTier.selector, 255, 250);
+        addBlock(b);
+        b.minTier = 250;
+        addBlock(b);
+        vm.assertEq(stamps.typeOf(20).minTier, 250);
+        refuse(S.LoyaltyStamps_BadTier.selector, 251, 250);
+        vm.prank(owner);
+        stamps.setType(20, NO_CAP, 0, 0, 2, 251);
     }
 }

@@ -35,8 +35,18 @@ library Consents {
         return keccak256(abi.encode(t, m.from, m.to, m.serial, m.replaces, m.nonce, m.deadline));
     }
 
-    function claim(bytes32 voucher, address claimer) internal pure returns (bytes32) {
-        return keccak256(abi.encode(keccak256("Claim(bytes32 voucher,address claimer)"), voucher, claimer));
+    function claim(ILoyaltyMembership.BearerCardVoucher memory v, address claimer) internal pure returns (bytes32) {
+        bytes32 t = keccak256(
+            "Claim(BearerCardVoucher voucher,address claimer)BearerCardVoucher(address claimKey,uint32 index,uint8 tier,uint40 expiresAt,uint24 epoch,uint40 deadline)"
+        );
+        return keccak256(abi.encode(t, hash(v), claimer));
+    }
+
+    function claim(ILoyaltyStamps.BearerStampVoucher memory v, address claimer) internal pure returns (bytes32) {
+        bytes32 t = keccak256(
+            "Claim(BearerStampVoucher voucher,address claimer)BearerStampVoucher(address claimKey,uint32 index,uint8 stampType,uint24 epoch,uint40 deadline)"
+        );
+        return keccak256(abi.encode(t, hash(v), claimer));
     }
 
     function burn(address holder, uint256 nonce, uint256 deadline) internal pure returns (bytes32) {

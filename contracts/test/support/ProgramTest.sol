@@ -154,6 +154,14 @@ abstract contract ProgramTest is Test, StandardEvents {
         );
     }
 
+    /// @notice So many names of tiers, all different.
+    function tierNames(uint256 number) internal pure returns (string[] memory names) {
+        names = new string[](number);
+        for (uint256 i; i < number; ++i) {
+            names[i] = vm.toString(i + 1);
+        }
+    }
+
     // --------------------------------------------------------------------------------------------------------- items
 
     function id(address holder) internal pure returns (uint256) {
@@ -367,7 +375,7 @@ abstract contract ProgramTest is Test, StandardEvents {
         view
         returns (bytes memory)
     {
-        return signed(by, cards.digestOf(Consents.claim(Consents.hash(v), claimer)));
+        return signed(by, cards.digestOf(Consents.claim(v, claimer)));
     }
 
     function agree(ILoyaltyStamps.BearerStampVoucher memory v, address claimer, address by)
@@ -375,7 +383,7 @@ abstract contract ProgramTest is Test, StandardEvents {
         view
         returns (bytes memory)
     {
-        return signed(by, stamps.digestOf(Consents.claim(Consents.hash(v), claimer)));
+        return signed(by, stamps.digestOf(Consents.claim(v, claimer)));
     }
 
     // ----------------------------------------------------------------------------------------------- what must happen
