@@ -9,12 +9,14 @@
     │   ├── NodeUnreachable       no answer from the node
     │   ├── NodeRefused           the node answered with a JSON-RPC error
     │   ├── WrongChain            the node serves another chain than the program's
+    │   ├── ChainRestarted        the node's chain is not the one this process began with
+    │   ├── FeesTooHigh           gas costs more than the operator's ceiling
     │   ├── Reverted              a contract refused, with its decoded error
     │   └── OutOfFunds            the signer can't pay
     ├── SigningProblem
     │   ├── SignerBusy            another process holds the signer's lease
     │   └── SignerHalted          the chain and our books disagree about the signer
-    ├── DatabaseProblem           the database can't be opened or reached
+    ├── DatabaseProblem           the database can't be opened, reached or written to
     └── QuotaSpent                today's quota is too small for what is left
 
 `code` is stable and may be matched by programs; `mend` says what to do. `web/errors.py` alone knows HTTP.
@@ -22,13 +24,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 
 class LoyaltyError(Exception):
     """Root of the tree. `str(error)` is the sentence shown to people; it never holds a secret."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
 
     def __init__(self, message: str, *, mend: str = "") -> None:
         super().__init__(message)
@@ -111,31 +113,56 @@ class WrongChain(ChainProblem):
         self.found = found
 
 
-_MENDS = {
-    "Paused": "the owner ends the pause with `nftloyalty unpause`",
-    "QuotaExceeded": "wait for the next UTC day, or let the owner raise it with `nftloyalty quota set`",
-    "NotAllowed": "see who may with `nftloyalty roles show`; the owner grants it with `nftloyalty roles grant`",
-    "Unauthorized": "this is the owner's act; see `nftloyalty roles show`",
-    "NotSigner": "the voucher's signer has lost its role: ask for a new voucher",
-    "WrongEpoch": "all vouchers of that time were called back: ask for a new one",
-    "CapReached": "the owner can raise the cap",
-    "NotOpen": "see opens and closes of the stamp in program.toml",
-    "UnknownType": "the stamp is not defined on chain; `nftloyalty deploy` lists the differences",
-}
-"""What helps against the commonest refusals, by the last part of the error's name."""
+class ChainRestarted(ChainProblem):
+    """The chain id is the same and block 0 is another one: a development chain was started anew."""
+
+    code = "chain_restarted"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"the node at {url} serves another chain than when this began, with the same chain id",
+            mend="run the command again; on a new chain the program is opened first, with `nftloyalty deploy`",
+        )
+
+
+class FeesTooHigh(ChainProblem):
+    """`base_fee` and `ceiling` in wei per gas."""
+
+    code = "fees_too_high"
+
+    def __init__(self, base_fee: int, ceiling: int) -> None:
+        super().__init__(
+            f"gas costs {base_fee / 10**9:.9g} gwei now, above the ceiling of {ceiling / 10**9:.9g} gwei",
+            mend="wait until it is cheaper, or raise NFTLOYALTY_MAX_FEE_GWEI",
+        )
+        self.base_fee = base_fee
+        self.ceiling = ceiling
 
 
 class Reverted(ChainProblem):
-    """A contract refused. `name` is the Solidity error's name ("" if it can't be decoded), `args` its named values."""
+    """A contract refused. `name` is the Solidity error's name ("" if it can't be decoded), `values` its named values.
+
+    `sentence`, `mend` and `code` are those of domain/refusal.py, where it knows the error.
+    """
 
     code = "reverted"
 
-    def __init__(self, name: str, args: dict[str, Any], data: str = "") -> None:
-        shown = ", ".join(f"{key} {value}" for key, value in args.items())
+    def __init__(
+        self,
+        name: str,
+        values: dict[str, Any],
+        data: str = "",
+        *,
+        sentence: str = "",
+        mend: str = "",
+        code: str = "reverted",
+    ) -> None:
+        shown = ", ".join(f"{key} {value}" for key, value in values.items())
         what = f"{name}({shown})" if name else (f"unknown error {data}" if data and data != "0x" else "no reason given")
-        super().__init__(f"the contract refused: {what}", mend=_MENDS.get(name.rpartition("_")[2], ""))
+        super().__init__(sentence or f"the contract refused: {what}", mend=mend)
+        self.code = code
         self.name = name
-        self.values = args
+        self.values = values
         self.data = data
 
 
@@ -165,14 +192,18 @@ class SignerHalted(SigningProblem):
 
 
 class DatabaseProblem(LoyaltyError):
-    """The database can't be opened, reached, or entered in time. `database` is its address without the password."""
+    """The database can't be opened or reached, or fails at a statement or commit: it is locked, full, damaged, gone.
+
+    `database` is its address without the password. What a failed transaction was to do may or may not be done; asking
+    for the same thing again is safe.
+    """
 
     code = "database_problem"
 
-    def __init__(self, database: str, why: str) -> None:
+    def __init__(self, database: str, why: str, *, mend: str = "") -> None:
         super().__init__(
             f"the database {database} can't be used: {why}",
-            mend="check DATABASE_URL, that the server runs, and that the folder can be written to",
+            mend=mend or "check DATABASE_URL, that the server runs, and that the folder can be written to",
         )
         self.database = database
 

@@ -9,14 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nftloyalty.chain.compile import (
-    ARTIFACTS,
-    compile_contracts,
-    differences,
-    find_contracts,
-    standard_json,
-    write_artifacts,
-)
+from nftloyalty.app.compiling import compile_all, verification_input
 from nftloyalty.errors import BadInput, LoyaltyError
 
 
@@ -28,18 +21,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--solc", metavar="FILE", type=Path, help="this compiler and no other")
     options = parser.parse_args(arguments)
     try:
-        contracts = options.contracts or find_contracts()
         if options.standard_json:
-            options.standard_json.write_text(standard_json(contracts), encoding="utf-8")
+            options.standard_json.write_text(verification_input(options.contracts), encoding="utf-8")
             print(f"wrote {options.standard_json}")
             return 0
-        artifacts = compile_contracts(contracts, options.solc)
+        compiled = compile_all(check=options.check, contracts=options.contracts, solc=options.solc)
         if options.check:
-            differing = differences(artifacts, ARTIFACTS)
-            print("\n".join(differing) if differing else f"{len(artifacts)} artifacts are as compiled")
-            return 1 if differing else 0
-        written = write_artifacts(artifacts, ARTIFACTS)
-        print("\n".join(f"wrote {path}" for path in written) or f"{len(artifacts)} artifacts were up to date")
+            print("\n".join(compiled.differing) or f"{compiled.count} artifacts are as compiled")
+            return 1 if compiled.differing else 0
+        print("\n".join(f"wrote {path}" for path in compiled.written) or f"{compiled.count} artifacts were up to date")
     except LoyaltyError as error:
         print(error, file=sys.stderr)
         for problem in error.problems if isinstance(error, BadInput) else ():

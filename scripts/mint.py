@@ -17,6 +17,7 @@ from nftloyalty.app.minting import mint, plan_cards, plan_stamps
 from nftloyalty.app.opening import opened
 from nftloyalty.config import from_environment
 from nftloyalty.domain.program_file import read_program
+from nftloyalty.domain.roster_file import lines_of
 from nftloyalty.errors import BadInput, LoyaltyError
 
 
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         program = read_program(options.program.read_text(encoding="utf-8"), str(options.program))
-        lines = options.members.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(options.members.read_bytes())
         app = build_app(from_environment(os.environ))
         try:
             here = opened(app, program)

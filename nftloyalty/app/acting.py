@@ -20,6 +20,8 @@ from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, NewIntent
 
 TRIAL_GAS = 16_000_000
+# An operator waits in front of one act, and running the command again goes on with it.
+RETRY_PAUSES = (0.5, 1.0)
 UNFINISHED = frozenset({IntentState.RECEIVED, IntentState.BATCHED})
 
 
@@ -95,7 +97,16 @@ def perform(
 
     try:
         group = Group(program, act.kind, 0)
-        work(app, attached, signer, finality_blocks=finality_blocks, done=done, group=group, tick=tick)
+        work(
+            app,
+            attached,
+            signer,
+            finality_blocks=finality_blocks,
+            done=done,
+            group=group,
+            tick=tick,
+            retry_pauses=RETRY_PAUSES,
+        )
     except BaseException:
         # Also when the operator stops it: what was not signed yet must not be done by the next command.
         _take_back(app, public_id)

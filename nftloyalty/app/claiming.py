@@ -12,7 +12,18 @@ from nftloyalty.chain import sender, signatures
 from nftloyalty.chain.contracts import Membership, Stamps
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IntentState, Kind, request_key
-from nftloyalty.domain.voucher import CardVoucher, SignedVoucher, StampVoucher, Voucher, signed_to_json, to_json
+from nftloyalty.domain.roster import judge_window
+from nftloyalty.domain.times import shown_end
+from nftloyalty.domain.voucher import (
+    AS_MADE,
+    CardVoucher,
+    SignedVoucher,
+    StampVoucher,
+    Voucher,
+    VoucherExpired,
+    signed_to_json,
+    to_json,
+)
 from nftloyalty.domain.words import Role, SkipCode
 from nftloyalty.errors import BadInput, Problem, ProgramProblem, Unknown
 from nftloyalty.store import intents, signers, vouchers
@@ -75,25 +86,48 @@ def _sign_and_keep(app: App, opened: Opened, voucher: Voucher, contract: Address
     return signed
 
 
+def obstacle(app: App, opened: Opened, to: Address, stamp_type: int = 0) -> str | None:
+    """Why the contract would refuse a claim of this wallet if it came now, in words that fit after the wallet's name.
+
+    `stamp_type` 0 = a card. None = nothing that can be seen from here; what happens until the claim, nobody knows.
+    """
+    if not stamp_type:
+        code = opened.membership.words_of([to])[0].mintable_code()
+        return code.sentence if code is not None else None
+    stamp = opened.program.stamp_type(stamp_type)
+    code = opened.stamps.words_of([to])[0].mintable_code(stamp_type)
+    if code is None and stamp.members_only:
+        standing = opened.membership.standings_of([to])[0]
+        if standing < max(1, stamp.min_tier):
+            code = SkipCode.BELOW_TIER if standing else SkipCode.NOT_ACTIVE
+    if code is not None:
+        return code.sentence
+    closed = judge_window(stamp, app.now())
+    return f"can't get it now: the {closed.place} {closed.what}" if closed is not None else None
+
+
 # ----------------------------------------------------------------------------------------------------------- claiming
 
 
 def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
     """Take a voucher in; the relay sends it. The same voucher again gives the same intent and sends nothing more.
 
-    Raises BadInput for another program's voucher, a bad signature or a past deadline, and Reverted with the contract's
+    Raises BadInput for another program's voucher or a bad signature, VoucherExpired, and Reverted with the contract's
     reason if it would not land.
     """
     is_card = isinstance(signed.voucher, CardVoucher)
     contract = opened.membership.address if is_card else opened.stamps.address
     problems = []
     if signed.chain_id != opened.attached.chain_id:
-        problems.append(Problem("chain_id", f"this program lives on chain {opened.attached.chain_id}"))
+        what = f"is {signed.chain_id}, and this program lives on chain {opened.attached.chain_id}"
+        problems.append(Problem("chain_id", what, "send the voucher to the server of its own program"))
     if signed.contract != contract:
-        problems.append(Problem("contract", f"this program's {'cards' if is_card else 'stamps'} are at {contract}"))
+        what = f"is another program's; this one's {'cards' if is_card else 'stamps'} are at {contract}"
+        problems.append(Problem("contract", what, "send the voucher to the server of its own program"))
     digest = _digest(signed)
     if not _is_signed(signed, digest):
-        problems.append(Problem("signature", "is not the signer's over this voucher"))
+        what = "does not fit: something in the voucher was changed after it was signed"
+        problems.append(Problem("signature", what, AS_MADE))
     if problems:
         raise BadInput("voucher", problems)
     kind = Kind.CLAIM_CARD if is_card else Kind.CLAIM_STAMP
@@ -104,7 +138,8 @@ def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
     if known is not None and known.state not in (IntentState.REJECTED, IntentState.CANCELLED):
         return known
     if signed.voucher.deadline < int(app.now().timestamp()):
-        raise BadInput("voucher", [Problem("voucher.deadline", "has passed", "ask for a new voucher")])
+        # The deadline is the last second in which it can be claimed.
+        raise VoucherExpired(shown_end(signed.voucher.deadline + 1))
     relay = address_of(app, relay_key(opened))
     refusal = sender.refusal(app.node, relay, contract, _calldata(signed))
     if refusal is not None:
@@ -167,17 +202,31 @@ def _calldata(signed: SignedVoucher) -> bytes:
     return Stamps.encode_claim(signed.voucher, signed.signer, signed.signature)
 
 
+_PHASES = {IntentState.FINAL: "final", IntentState.REJECTED: "rejected", IntentState.CANCELLED: "rejected"}
+_SENTENCES = {
+    IntentState.RECEIVED: "accepted; it will be sent to the chain soon",
+    IntentState.BATCHED: "sent; the chain has not taken it in yet",
+    IntentState.INCLUDED: "on chain; it counts once it can no longer be undone",
+    IntentState.FINAL: "done, for good",
+    IntentState.REJECTED: "not done, and nothing more will come of it",
+    IntentState.CANCELLED: "cancelled before it was sent",
+}
+
+
 def describe(row: IntentRow) -> dict[str, Any]:
-    """A claim as storefronts see it. `phase` is pending until its block can no longer be undone."""
-    phase = {IntentState.FINAL: "final", IntentState.REJECTED: "rejected", IntentState.CANCELLED: "rejected"}.get(
-        row.state, "pending"
-    )
-    reason = row.error or (SkipCode(row.code).sentence if row.code is not None else None)
+    """A claim as storefronts see it. `phase` is pending until its block can no longer be undone; `sentence` says the
+    same to people."""
+    reason = None
+    if row.code is not None:
+        skipped = SkipCode(row.code)
+        reason = {"code": skipped.name.lower(), "sentence": f"the wallet {skipped.sentence}"}
+    elif row.error:
+        reason = {"code": "refused", "sentence": row.error}
     return {
         "id": row.public_id,
         "status_url": f"/v1/claims/{row.public_id}",
-        "phase": phase,
-        "state": row.state.value,
+        "phase": _PHASES.get(row.state, "pending"),
+        "sentence": _SENTENCES[row.state],
         "wallet": row.recipient,
         "transaction": row.tx_hash,
         "block": row.block_number,

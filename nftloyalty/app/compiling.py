@@ -22,17 +22,18 @@ class Compiled:
     written: tuple[Path, ...]
 
 
-def compile_all(*, check: bool = False) -> Compiled:
+def compile_all(*, check: bool = False, contracts: Path | None = None, solc: Path | None = None) -> Compiled:
     """Compile and write the artifacts, or with `check` compare them and write nothing.
 
-    Raises BadInput with file and line for a compile error, and says where there is no compiler.
+    `contracts` is another folder than this checkout's, `solc` another compiler than the one that is found. Raises
+    BadInput with file and line for a compile error, and says where there is no compiler.
     """
-    artifacts = compile_contracts(find_contracts())
+    artifacts = compile_contracts(contracts or find_contracts(), solc)
     if check:
         return Compiled(len(artifacts), tuple(differences(artifacts, ARTIFACTS)), ())
     return Compiled(len(artifacts), (), tuple(write_artifacts(artifacts, ARTIFACTS)))
 
 
-def verification_input() -> str:
+def verification_input(contracts: Path | None = None) -> str:
     """The standard JSON by which block explorers verify the source: self-contained, no compiler needed to write it."""
-    return standard_json(find_contracts())
+    return standard_json(contracts or find_contracts())

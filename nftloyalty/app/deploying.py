@@ -13,20 +13,16 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from nftloyalty.app.acting import Act, Done, generations, perform
+from nftloyalty.app.calls import ACTS
 from nftloyalty.app.context import App
-from nftloyalty.app.keyring import key_name, resolve_powers
+from nftloyalty.app.keyring import key_name, known_accounts, resolve_powers
 from nftloyalty.app.opening import Attached, attach
 from nftloyalty.app.pricing import offered, price
+from nftloyalty.app.waiting import telling_what_stays
 from nftloyalty.chain.client import HintKind
 from nftloyalty.chain.contracts import Membership
-from nftloyalty.chain.deployment import (
-    DeploymentPlan,
-    ResolvedPowers,
-    Step,
-    differences,
-    plan,
-    read_state,
-)
+from nftloyalty.chain.deployment import DeploymentPlan, ResolvedPowers, Step, plan
+from nftloyalty.chain.terms import Difference, differences, read_state
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.cost import Cost
 from nftloyalty.domain.intent import Kind
@@ -36,6 +32,8 @@ from nftloyalty.store import chains, programs
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.programs import ProgramRow
 from nftloyalty.store.tables import ProgramState
+
+__all__ = ["Deployed", "Difference", "Prepared", "check_opener", "deploy", "exported", "prepare"]
 
 PATIENCE_SECONDS = 180.0
 REFUSAL_SECONDS = 3.0
@@ -55,7 +53,7 @@ class Prepared:
     powers: ResolvedPowers
     plan: DeploymentPlan
     cost: Cost
-    differences: tuple[str, ...]
+    differences: tuple[Difference, ...]
     new_chain: bool
 
     @property
@@ -73,7 +71,7 @@ class Deployed:
     sent: tuple[str, ...]
     gas_used: int
     open_gas: int
-    differences: tuple[str, ...]
+    differences: tuple[Difference, ...]
 
 
 def prepare(app: App, program: Program, *, plain: bool = False) -> Prepared:
@@ -85,15 +83,17 @@ def prepare(app: App, program: Program, *, plain: bool = False) -> Prepared:
     powers = resolve_powers(app, program)
     created = _created_plainly(app, attached, powers.opener)
     found = plan(app.node, program, powers, created if created or plain else None)
-    differing: list[str] = []
+    differing: list[Difference] = []
     gas = 0
-    if found.opened is not None:
-        differing = differences(program, powers, read_state(app.node, found.opened, powers, attached.head.hash))
-    else:
-        gas = sum(step.gas for step in found.missing if step.raw is None) + found.open_gas
     with read(app.engine) as tx:
         recorded = programs.find(tx, attached.row, program.id)
         elsewhere = chains.other_chains(tx, attached.chain_id, attached.genesis_hash)
+    if found.opened is not None:
+        others = known_accounts(app, recorded.terms if recorded is not None else {})
+        state = read_state(app.node, found.opened, powers, attached.head.hash, others=others)
+        differing = differences(program, powers, state)
+    else:
+        gas = sum(step.gas for step in found.missing if step.raw is None) + found.open_gas
     return Prepared(
         program,
         attached,
@@ -116,7 +116,13 @@ def deploy(app: App, program: Program, tick: Callable[[str], None] = lambda what
     if prepared.plan.opened is not None:
         row = _mark_open(app, _record(app, prepared), None)
         return Deployed(row.membership, row.stamps, True, (), 0, 0, prepared.differences)
-    _check_opener(app, prepared)
+    check_opener(app, prepared)
+    with telling_what_stays(app, prepared.attached.row, program.id, ACTS):
+        return _carry_out(app, prepared, tick)
+
+
+def _carry_out(app: App, prepared: Prepared, tick: Callable[[str], None]) -> Deployed:
+    program = prepared.program
     sent: list[Done] = []
     plain = False
     while missing := prepared.plan.missing:
@@ -148,7 +154,10 @@ def deploy(app: App, program: Program, tick: Callable[[str], None] = lambda what
     )
 
 
-def _check_opener(app: App, prepared: Prepared) -> None:
+def check_opener(app: App, prepared: Prepared) -> None:
+    """Raises KeyProblem if the opener's key is not here, and OutOfFunds if it can't pay for all that is missing."""
+    if prepared.already_open:
+        return
     opener = prepared.powers.opener
     if key_name(app, opener) is None:
         raise KeyProblem(f"the key of the opener {opener} is not here", mend="import it with `nftloyalty keys import`")

@@ -4,24 +4,35 @@ Each act names the key that should do it; where the power lies with an address w
 transaction to sign there is handed back instead.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from eth_utils.crypto import keccak
-
-from nftloyalty.app.acting import Act, Done, Unsigned, perform
+from nftloyalty.app.acting import Done, Unsigned, generations
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, key_name
 from nftloyalty.app.opening import Opened
-from nftloyalty.app.verifying import at
+from nftloyalty.app.powers import Tick, act_on, guardian_of, membership_act, owner_of, said, with_role
 from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
+from nftloyalty.chain.logs import skipped
 from nftloyalty.domain.address import Address
-from nftloyalty.domain.words import CardWord, Flag, Role, SkipCode, renewal_item, tier_item
-from nftloyalty.errors import ChainProblem, KeyProblem, ProgramProblem
-
-Tick = Callable[[], None]
+from nftloyalty.domain.intent import IntentState
+from nftloyalty.domain.refusal import skip_mend
+from nftloyalty.domain.times import shown_end
+from nftloyalty.domain.words import (
+    CardWord,
+    Flag,
+    Role,
+    SkipCode,
+    card_token_id,
+    renewal_expiry,
+    renewal_item,
+    tier_item,
+)
+from nftloyalty.errors import ChainProblem, ProgramProblem
+from nftloyalty.store import intents, signers, slots
+from nftloyalty.store.engine import begin, read
+from nftloyalty.store.intents import IntentRow
 
 
 class Which(StrEnum):
@@ -104,11 +115,11 @@ def quotas(opened: Opened) -> list[QuotaState]:
 
 def pause(app: App, opened: Opened, tick: Tick) -> Done | Unsigned:
     """Stop minting, claims, renewals and tier changes of the whole program. GUARDIAN, else the owner."""
-    return _membership_act(app, opened, "pause the program", Membership.encode_pause(), _guardian(app, opened), tick)
+    return membership_act(app, opened, "pause the program", Membership.encode_pause(), guardian_of(app, opened), tick)
 
 
 def unpause(app: App, opened: Opened, tick: Tick) -> Done | Unsigned:
-    return _membership_act(app, opened, "end the pause", Membership.encode_unpause(), _owner(opened), tick)
+    return membership_act(app, opened, "end the pause", Membership.encode_unpause(), owner_of(opened), tick)
 
 
 def set_quota(app: App, opened: Opened, which: Which, kind: QuotaOf, limit: int, tick: Tick) -> Done | Unsigned:
@@ -117,31 +128,31 @@ def set_quota(app: App, opened: Opened, which: Which, kind: QuotaOf, limit: int,
     current = contract.quota_of(kind.kind).limit
     if current == limit:
         raise ProgramProblem(f"the quota of {which} {kind} is {limit} already; nothing was sent")
-    by = _guardian(app, opened) if limit < current else _owner(opened)
+    by = guardian_of(app, opened) if limit < current else owner_of(opened)
     data = contract.encode_set_quota(kind.kind, limit)
-    return _act(app, opened, f"set the quota of {which} {kind} to {limit}", contract.address, data, by, tick)
+    return act_on(app, opened, f"set the quota of {which} {kind} to {limit}", contract.address, data, by, tick)
 
 
 def grant(app: App, opened: Opened, role: Role, to: str, tick: Tick) -> Done | Unsigned:
     address = address_of(app, to)
     if opened.membership.powers_of(address).roles & role:
-        raise ProgramProblem(f"{address} is {_said(role)} already; nothing was sent")
-    what = f"make {address} a {_said(role)}"
-    return _membership_act(app, opened, what, Membership.encode_grant_roles(address, role), _owner(opened), tick)
+        raise ProgramProblem(f"{address} is {said(role)} already; nothing was sent")
+    what = f"make {address} a {said(role)}"
+    return membership_act(app, opened, what, Membership.encode_grant_roles(address, role), owner_of(opened), tick)
 
 
 def withdraw(app: App, opened: Opened, role: Role, of: str, tick: Tick) -> Done | Unsigned:
     """Take a role away. All its vouchers die with a signer's role."""
     address = address_of(app, of)
     if not opened.membership.powers_of(address).roles & role:
-        raise ProgramProblem(f"{address} is not {_said(role)}; nothing was sent")
-    what = f"take the role {_said(role)} from {address}"
-    return _membership_act(app, opened, what, Membership.encode_revoke_roles(address, role), _owner(opened), tick)
+        raise ProgramProblem(f"{address} is not {said(role)}; nothing was sent")
+    what = f"take the role {said(role)} from {address}"
+    return membership_act(app, opened, what, Membership.encode_revoke_roles(address, role), owner_of(opened), tick)
 
 
 def request_handover(app: App, opened: Opened, new_owner: str, tick: Tick) -> Done | Unsigned:
     """The new owner asks for the program; valid for 14 days."""
-    return _membership_act(
+    return membership_act(
         app, opened, "ask for the ownership", Membership.encode_request_ownership_handover(), new_owner, tick
     )
 
@@ -155,12 +166,12 @@ def complete_handover(app: App, opened: Opened, new_owner: str, tick: Tick) -> D
             f"{address} has not asked for the ownership in the last 14 days",
             mend=f"first run `nftloyalty handover request {new_owner}`",
         )
-    return _membership_act(
+    return membership_act(
         app,
         opened,
         f"hand the program over to {address}",
         Membership.encode_complete_ownership_handover(address),
-        _owner(opened),
+        owner_of(opened),
         tick,
     )
 
@@ -169,15 +180,16 @@ def complete_handover(app: App, opened: Opened, new_owner: str, tick: Tick) -> D
 
 
 def revoke(app: App, opened: Opened, holder: Address, reason: str, tick: Tick) -> Done | Unsigned:
-    """Destroy a member's card; the reason is public. It comes back only by `readmit`."""
-    if not card_of(opened, holder).exists:
+    """Destroy a member's card, or bar a wallet that left; the reason is public. It comes back only by `readmit`."""
+    card = card_of(opened, holder)
+    if not card.exists and Flag.LEFT not in card.flags:
         raise ProgramProblem(f"{holder} holds no card; nothing was sent")
-    return _membership_act(
+    return membership_act(
         app,
         opened,
-        f"revoke the card of {holder}",
+        f"revoke the card of {holder}" if card.exists else f"bar {holder}, who left",
         Membership.encode_revoke(holder, reason),
-        _with_role(app, opened, Role.MANAGER),
+        with_role(app, opened, Role.MANAGER),
         tick,
     )
 
@@ -186,13 +198,13 @@ def revoke_stamp(
     app: App, opened: Opened, holder: Address, stamp_type: int, may_return: bool, reason: str, tick: Tick
 ) -> Done | Unsigned:
     data = Stamps.encode_revoke_stamp(holder, stamp_type, may_return, reason)
-    return _act(
+    return act_on(
         app,
         opened,
         f"revoke the stamp {opened.program.stamp_id(stamp_type)} of {holder}",
         opened.stamps.address,
         data,
-        _with_role(app, opened, Role.MANAGER),
+        with_role(app, opened, Role.MANAGER),
         tick,
     )
 
@@ -205,20 +217,38 @@ def readmit(app: App, opened: Opened, holder: Address, tier: int, expires_at: in
             f"{holder} {'holds a card' if card.exists else 'has neither left nor been revoked'}; nothing was sent",
             mend="" if card.exists else "mint it with `nftloyalty mint`",
         )
-    by = _with_role(app, opened, Role.MANAGER, Role.MINTER)
-    return _membership_act(
+    by = with_role(app, opened, Role.MANAGER, Role.MINTER)
+    return membership_act(
         app, opened, f"readmit {holder}", Membership.encode_readmit(holder, tier, expires_at), by, tick
     )
 
 
+@dataclass(frozen=True)
+class Renewal:
+    """`expires_at` in unix seconds. `begun_at` is set where a former run began it, and this one added no term;
+    `act` is the intent's id, None where it is signed elsewhere or can't be doubled."""
+
+    expires_at: int
+    outcome: Done | Unsigned
+    begun_at: datetime | None
+    act: int | None
+
+
 def renew(
     app: App, opened: Opened, holder: Address, *, until: datetime | None, term: timedelta | None, tick: Tick
-) -> tuple[datetime, Done | Unsigned]:
+) -> Renewal:
     """Set a later expiry: `until`, or `term` from the later of now and the present expiry.
 
-    A repeated `until` changes nothing. If somebody else renews in the same moment, nothing is added twice: the contract
-    compares with the expiry we saw.
+    A repeated `until` changes nothing. The same `term` again is a further term only after `told` was called for the
+    former one: a run that was killed before its operator heard of the result is finished by the next, not doubled. If
+    somebody else renews in the same moment, nothing is added twice: the contract compares with the expiry we saw.
     """
+    key = None
+    if term is not None:
+        key = f"{opened.program.id}|{opened.row.id}|renew|{holder}|{int(term.total_seconds())}"
+        begun = _untold(app, opened, key)
+        if begun is not None:
+            return _go_on(app, opened, holder, key, begun, tick)
     card = card_of(opened, holder)
     if not card.exists:
         raise ProgramProblem(f"{holder} holds no card; nothing was sent")
@@ -232,101 +262,94 @@ def renew(
     )
     if new <= max(now, card.expires_at):
         raise ProgramProblem(
-            f"the card of {holder} is valid until {_said_time(card.expires_at)}, which is not earlier; nothing was sent"
+            f"the card of {holder} is valid {shown_end(card.expires_at)}, which is not earlier; nothing was sent"
         )
-    done = _membership_act(
-        app,
-        opened,
-        f"renew the card of {holder} until {_said_time(new)}",
-        Membership.encode_renew_batch([renewal_item(holder, new, card.expires_at)]),
-        _with_role(app, opened, Role.MANAGER),
-        tick,
-    )
-    if isinstance(done, Done) and card_of(opened, holder).expires_at != new:
-        raise ChainProblem(f"the card of {holder} {SkipCode.CONFLICT.sentence}", mend="look at it and run this again")
-    return at(new), done
+    what = f"renew the card of {holder}: valid {shown_end(new)}"
+    data = Membership.encode_renew_batch([renewal_item(holder, new, card.expires_at)])
+    by = with_role(app, opened, Role.MANAGER)
+    outcome = act_on(app, opened, what, opened.membership.address, data, by, tick, key=key)
+    act = _last(app, opened, key) if key is not None and isinstance(outcome, Done) else None
+    return _checked(app, opened, holder, Renewal(new, outcome, None, act.id if act is not None else None))
+
+
+def told(app: App, renewal: Renewal) -> None:
+    """To be called once the operator has been told how a renewal ended."""
+    if renewal.act is not None:
+        with begin(app.engine) as tx:
+            intents.mark_told(tx, renewal.act)
+
+
+def _untold(app: App, opened: Opened, key: str) -> IntentRow | None:
+    """The last renewal of this key, if it is under way or done and nobody was told."""
+    last = _last(app, opened, key)
+    if last is None or last.args.get("told") or last.state in (IntentState.REJECTED, IntentState.CANCELLED):
+        return None
+    if last.slot is not None:
+        with read(app.engine) as tx:
+            if slots.get(tx, last.slot).succeeded is False:
+                return None
+    return last
+
+
+def _last(app: App, opened: Opened, key: str) -> IntentRow | None:
+    with read(app.engine) as tx:
+        return next(iter(generations(tx, opened.attached.row, key)[-1:]), None)
+
+
+def _go_on(app: App, opened: Opened, holder: Address, key: str, begun: IntentRow, tick: Tick) -> Renewal:
+    """Finish, or find finished, what a former run began: with its bytes, whatever the clock says now."""
+    data = bytes.fromhex(begun.args["data"][2:])
+    expires_at = renewal_expiry(int.from_bytes(data[-32:], "big"))
+    outcome: Done | Unsigned
+    if begun.state in (IntentState.INCLUDED, IntentState.FINAL) and begun.tx_hash and begun.block_number is not None:
+        outcome = Done(begun.tx_hash, begun.block_number, begun.state is IntentState.FINAL)
+    else:
+        with read(app.engine) as tx:
+            by = signers.get(tx, begun.signer).address
+        outcome = act_on(app, opened, begun.args["what"], begun.args["to"], data, by, tick, key=key)
+    return _checked(app, opened, holder, Renewal(expires_at, outcome, begun.created_at, begun.id))
+
+
+def _checked(app: App, opened: Opened, holder: Address, renewal: Renewal) -> Renewal:
+    try:
+        _check_not_skipped(app, opened, holder, renewal.outcome)
+    except ChainProblem:
+        # The error tells how it ended.
+        told(app, renewal)
+        raise
+    return renewal
 
 
 def set_tier(app: App, opened: Opened, holder: Address, tier: int, tick: Tick) -> Done | Unsigned:
+    """Raises ProgramProblem where nothing is to be done, and ChainProblem if the contract left the card as it was."""
     card = card_of(opened, holder)
     if not card.exists:
         raise ProgramProblem(f"{holder} holds no card; nothing was sent")
     name = opened.program.tier_name(tier)
     if card.tier == tier:
         raise ProgramProblem(f"{holder} is {name} already; nothing was sent")
-    return _membership_act(
+    outcome = membership_act(
         app,
         opened,
         f"make {holder} {name}",
         Membership.encode_set_tier_batch([tier_item(holder, tier)]),
-        _with_role(app, opened, Role.MANAGER),
+        with_role(app, opened, Role.MANAGER),
         tick,
     )
+    _check_not_skipped(app, opened, holder, outcome)
+    return outcome
+
+
+def _check_not_skipped(app: App, opened: Opened, holder: Address, outcome: Done | Unsigned) -> None:
+    """A batch of one that is left out succeeds all the same: only its event tells."""
+    if not isinstance(outcome, Done):
+        return
+    (receipt,) = app.node.receipts([outcome.tx_hash])
+    code = skipped(receipt, opened.membership.address).get(card_token_id(holder)) if receipt is not None else None
+    if code is not None:
+        why = SkipCode(code)
+        raise ChainProblem(f"nothing was changed: {holder} {why.sentence}", mend=skip_mend(why))
 
 
 def card_of(opened: Opened, holder: Address) -> CardWord:
     return opened.membership.words_of([holder])[0]
-
-
-# -------------------------------------------------------------------------------------------------------------- inside
-
-
-def _membership_act(app: App, opened: Opened, what: str, data: bytes, by: str, tick: Tick) -> Done | Unsigned:
-    return _act(app, opened, what, opened.membership.address, data, by, tick)
-
-
-def _act(app: App, opened: Opened, what: str, to: Address, data: bytes, by: str, tick: Tick) -> Done | Unsigned:
-    digest = keccak(bytes.fromhex(to[2:]) + data).hex()[:32]
-    return perform(
-        app,
-        opened.attached,
-        Act(what=what, key=f"{opened.program.id}|{opened.row.id}|act|{digest}", to=to, data=data),
-        by=by,
-        program=opened.row.id,
-        finality_blocks=opened.program.chain.finality_blocks,
-        tick=tick,
-    )
-
-
-def _owner(opened: Opened) -> str:
-    """The owner as the chain has it, whatever program.toml says."""
-    return opened.membership.owner()
-
-
-def _guardian(app: App, opened: Opened) -> str:
-    """A guardian or the owner, whoever's key is at hand: in an emergency that is what counts."""
-    owner = _owner(opened)
-    try:
-        guardian = _with_role(app, opened, Role.GUARDIAN)
-    except (ProgramProblem, KeyProblem):
-        return owner
-    return owner if key_name(app, guardian) is None and key_name(app, owner) is not None else guardian
-
-
-def _with_role(app: App, opened: Opened, *roles: Role) -> str:
-    """The first address of program.toml that has one of these roles on chain, keys that are here first."""
-    powers = opened.program.powers
-    names = {
-        Role.MINTER: powers.minters,
-        Role.SIGNER: powers.signers,
-        Role.MANAGER: powers.managers,
-        Role.GUARDIAN: powers.guardians,
-    }
-    candidates = [address_of(app, name) for role in roles for name in names[role]]
-    able = [each for each in candidates if any(opened.membership.powers_of(each).roles & role for role in roles)]
-    able.sort(key=lambda each: key_name(app, each) is None)
-    if not able:
-        said = " or ".join(_said(role) for role in roles)
-        raise ProgramProblem(
-            f"nobody named in program.toml is {said} on chain",
-            mend=f"name one in [powers] and run `nftloyalty roles grant {_said(roles[0])} <key or address>`",
-        )
-    return able[0]
-
-
-def _said(role: Role) -> str:
-    return str(role.name).lower()
-
-
-def _said_time(timestamp: int) -> str:
-    return f"{at(timestamp):%Y-%m-%d %H:%M} UTC"

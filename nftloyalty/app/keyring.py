@@ -1,11 +1,27 @@
 """From the names in program.toml to addresses and signers."""
 
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
 from nftloyalty.app.context import App
 from nftloyalty.chain.deployment import ResolvedPowers
 from nftloyalty.chain.signer import LocalSigner
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.domain.program import Program
 from nftloyalty.errors import BadInput, KeyProblem, Problem
+from nftloyalty.vault.keystore import LEAST_PASSWORD_LENGTH, check_password, parse_private_key
+
+__all__ = [
+    "LEAST_PASSWORD_LENGTH",
+    "address_of",
+    "check_password",
+    "key_name",
+    "known_accounts",
+    "parse_private_key",
+    "resolve_powers",
+    "signer_of",
+]
 
 
 def address_of(app: App, name_or_address: str) -> Address:
@@ -46,6 +62,18 @@ def _given_address(text: str) -> Address | None:
         return parse_address(text)
     except ValueError as wrong:
         raise BadInput("the address", [Problem(text, str(wrong))]) from None
+
+
+def known_accounts(app: App, terms: Mapping[str, Any]) -> list[Address]:
+    """Every key here, and everyone whom the terms that a program was opened with gave a power. A role that was once
+    given is found again by looking at them; nobody can list all who have one."""
+    found = [app.keystore.address(name) for name in app.keystore.names()]
+    for names in terms.get("powers", {}).values():
+        for name in [names] if isinstance(names, str) else names:
+            # A key that is here no longer.
+            with suppress(KeyProblem):
+                found.append(address_of(app, name))
+    return list(dict.fromkeys(found))
 
 
 def resolve_powers(app: App, program: Program) -> ResolvedPowers:

@@ -12,13 +12,16 @@ from datetime import datetime
 from typing import Any
 
 from nftloyalty.app.context import App
+from nftloyalty.app.contracts import own_contracts
+from nftloyalty.app.gathering import Blocked, quota_left
 from nftloyalty.app.keyring import address_of, signer_of
 from nftloyalty.app.opening import Opened
 from nftloyalty.app.pricing import price
-from nftloyalty.app.sending import Blocked, quota_left, work
-from nftloyalty.app.verifying import at
+from nftloyalty.app.sending import work
+from nftloyalty.app.waiting import telling_what_stays
 from nftloyalty.chain import sender
 from nftloyalty.chain.contracts import Membership, Stamps
+from nftloyalty.chain.signer import Signer
 from nftloyalty.domain import words
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.batch import BatchPlan, GasModel, plan
@@ -34,11 +37,11 @@ from nftloyalty.domain.roster import (
     judge_card,
     judge_stamp,
     judge_window,
-    read_cards,
-    read_stamps,
 )
+from nftloyalty.domain.roster_file import read_cards, read_stamps
+from nftloyalty.domain.times import shown_end
 from nftloyalty.domain.words import Role
-from nftloyalty.errors import BadInput, OutOfFunds, Problem, ProgramProblem, QuotaSpent, SignerBusy
+from nftloyalty.errors import BadInput, LoyaltyError, OutOfFunds, Problem, ProgramProblem, QuotaSpent, SignerBusy
 from nftloyalty.store import intents, signers
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, NewIntent
@@ -116,6 +119,7 @@ def plan_cards(app: App, opened: Opened, lines: Iterable[str], source: str) -> M
     # this block has had its intent for longer. The other way round it would look like somebody else's.
     block = app.node.head()
     asked = _asked(app, opened, Kind.MINT_CARD, 0, [row.address for row in rows])
+    contracts = own_contracts(opened)
     found = _cards(opened, rows, block.hash)
     wanted: list[Wanted] = []
     gone = 0
@@ -125,7 +129,7 @@ def plan_cards(app: App, opened: Opened, lines: Iterable[str], source: str) -> M
         if intent is not None and intent.state not in STOPPED and intent.args != args:
             problems.append(_asked_otherwise(opened, row.line, intent))
             continue
-        verdict = judge_card(row, word, _state(intent))
+        verdict = judge_card(row, word, _state(intent), contracts)
         gone += verdict.outcome is Outcome.DONE and not word.exists
         item = words.card_item(row.address, row.tier, row.expires_at)
         _sort(verdict, Wanted(row.line, row.address, key, args, item, verdict.outcome), wanted, problems)
@@ -142,6 +146,7 @@ def plan_stamps(app: App, opened: Opened, lines: Iterable[str], source: str, sta
     rows, problems = read_stamps(lines, source)
     # The block before our books, as in plan_cards.
     block = app.node.head()
+    contracts = own_contracts(opened)
     found = _stamps(opened, stamp, rows, block.hash)
     # A revoked stamp that may return is asked for anew; only a block that knows of the former one can tell.
     returns = {row.address for row, (word, _) in zip(rows, found, strict=True) if word.mintable_code(number) is None}
@@ -150,7 +155,7 @@ def plan_stamps(app: App, opened: Opened, lines: Iterable[str], source: str, sta
     gone = 0
     for row, (word, standing) in zip(rows, found, strict=True):
         key, intent = asked[row.address]
-        verdict = judge_stamp(row, word, standing, stamp, _state(intent), app.now(), number=number)
+        verdict = judge_stamp(row, word, standing, stamp, _state(intent), app.now(), contracts, number=number)
         gone += verdict.outcome is Outcome.DONE and not word.holds(number)
         item = words.stamp_token_id(row.address, number)
         _sort(verdict, Wanted(row.line, row.address, key, {}, item, verdict.outcome), wanted, problems)
@@ -193,7 +198,7 @@ def _asked(
 def _asked_otherwise(opened: Opened, line: int, intent: IntentRow) -> Problem:
     """A row that wants another card than the one that was asked for before."""
     tier, expires_at = intent.args["tier"], intent.args["expires_at"]
-    until = f"until {at(expires_at):%Y-%m-%d %H:%M} UTC" if expires_at else "for life"
+    until = shown_end(expires_at) if expires_at else "for life"
     return Problem(
         f"line {line}",
         f"{intent.recipient} was minted, or is being minted, as {opened.program.tier_name(tier)} {until}",
@@ -256,7 +261,7 @@ def _finish(
         return MintPlan(source, kind, stamp_type, tuple(wanted), minter, 0, None, None, gone)
     _check_powers(opened, minter)
     if open_rows:
-        _check_room(opened, source, kind, stamp_type, len(open_rows))
+        _check_room(app, opened, source, kind, stamp_type, len(open_rows))
     under_way = _under_way(app, opened, kind)
     left = quota_left(app, opened.row, kind) - under_way
     if not open_rows:
@@ -290,30 +295,33 @@ def _check_powers(opened: Opened, minter: Address) -> None:
         )
 
 
-def _check_room(opened: Opened, source: str, kind: Kind, stamp_type: int, count: int) -> None:
-    """The card cap bounds living cards, a stamp type's cap the stamps ever minted."""
+def _check_room(app: App, opened: Opened, source: str, kind: Kind, stamp_type: int, count: int) -> None:
+    """The card cap bounds living cards, a stamp type's cap the stamps ever minted. What is under way counts too."""
+    # Our books before the chain: what is mined in between is counted twice rather than not at all.
+    under_way = _under_way(app, opened, kind, stamp_type)
     if kind is Kind.MINT_CARD:
         cap, used, what = opened.membership.cap(), opened.membership.total_supply(), "living cards"
     else:
         terms = opened.stamps.type_of(stamp_type)
         cap, used, what = terms.cap, terms.minted, f"stamps {opened.program.stamp_id(stamp_type)}"
-    if used + count > cap:
+    if used + under_way + count > cap:
+        waiting = f", and {under_way:,} more are under way" if under_way else ""
         raise BadInput(
             source,
             [
                 Problem(
                     "the whole file",
-                    f"{count:,} rows to mint, but there are {used:,} of at most {cap:,} {what}",
+                    f"{count:,} rows to mint, but there are {used:,} of at most {cap:,} {what}{waiting}",
                     "shorten the file or raise the cap",
                 )
             ],
         )
 
 
-def _under_way(app: App, opened: Opened, kind: Kind) -> int:
-    """Items accepted or sent that the chain has not counted yet."""
+def _under_way(app: App, opened: Opened, kind: Kind, stamp_type: int | None = None) -> int:
+    """Items accepted or sent that the chain has not counted yet; of all stamp types if None."""
     with read(app.engine) as tx:
-        counts = intents.counts_by_state(tx, opened.row.id, kind)
+        counts = intents.counts_by_state(tx, opened.row.id, kind, stamp_type)
     return sum(counts.get(state, 0) for state in ON_THEIR_WAY)
 
 
@@ -350,13 +358,15 @@ def mint(
     progress: Callable[[int], None] = lambda waiting: None,
     waiting_until: Callable[[datetime], None] = lambda moment: time.sleep(QUOTA_POLL_SECONDS),
     on_busy: Callable[[SignerBusy], None] = lambda busy: None,
+    on_trouble: Callable[[LoyaltyError], None] = lambda trouble: None,
 ) -> MintReport:
     """Accept what is open and send until every row is on chain or has been left out by the contract.
 
     Raises QuotaSpent before anything is accepted if today's quota is too small and `spread` is not given; with `spread`
     it waits for the next UTC day and goes on. `progress` is told how many rows of this kind are not on chain yet,
-    `on_busy` that another process sends with this key and is watched. Interrupting is safe at any moment. If every row
-    is final already, the key is not asked for.
+    `on_busy` that another process sends with this key and is watched, `on_trouble` what the node fails with while it is
+    tried again. Interrupting is safe at any moment, and whatever stops it has notes on what stays accepted. If every
+    row is final already, the key is not asked for.
     """
     todo = mint_plan.open_rows
     if not todo and not mint_plan.count(Outcome.CONTINUING):
@@ -368,6 +378,23 @@ def mint(
         )
     _check_funds(app, mint_plan)
     signer = signer_of(app, _minter(opened))
+    with telling_what_stays(app, opened.attached.row, opened.program.id, {mint_plan.kind}):
+        _send(app, opened, mint_plan, signer, spread, progress, waiting_until, on_busy, on_trouble)
+    return report(app, opened, mint_plan)
+
+
+def _send(
+    app: App,
+    opened: Opened,
+    mint_plan: MintPlan,
+    signer: Signer,
+    spread: bool,
+    progress: Callable[[int], None],
+    waiting_until: Callable[[datetime], None],
+    on_busy: Callable[[SignerBusy], None],
+    on_trouble: Callable[[LoyaltyError], None],
+) -> None:
+    """Accept the open rows, and send until none of the file's kind is on its way any more."""
     sender_row = _accept(app, opened, mint_plan)
 
     def waiting() -> int:
@@ -398,8 +425,8 @@ def mint(
         tick=tick,
         on_blocked=on_blocked,
         on_busy=on_busy,
+        on_trouble=on_trouble,
     )
-    return report(app, opened, mint_plan)
 
 
 def _check_funds(app: App, mint_plan: MintPlan) -> None:

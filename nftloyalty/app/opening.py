@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from nftloyalty.app.context import App
+from nftloyalty.chain.abi import printable
 from nftloyalty.chain.client import Block
 from nftloyalty.chain.contracts import Membership, Stamps
 from nftloyalty.domain.program import Program
-from nftloyalty.errors import ProgramProblem, WrongChain
+from nftloyalty.errors import ChainRestarted, ProgramProblem, WrongChain
 from nftloyalty.store import chains, programs
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.tables import ProgramState
@@ -48,12 +49,25 @@ def attach(app: App, program: Program) -> Attached:
     return Attached(row=row, chain_id=chain_id, genesis_hash=genesis_hash, head=head)
 
 
+def check_chain(app: App, attached: Attached) -> None:
+    """Raises ChainRestarted if the node serves another chain by now: what is sent would land where nothing is ours."""
+    if app.node.genesis_hash() != attached.genesis_hash:
+        raise ChainRestarted(app.node.shown_url)
+
+
 def opened(app: App, program: Program) -> Opened:
     """The program's contracts on this chain.
 
     Raises ProgramProblem if it isn't open here, or if the file calls a tier or a stamp by another name than the chain:
     then its ids would mean something else, and a gate would answer for the wrong tier.
     """
+    found = found_open(app, program)
+    _check_names(found)
+    return found
+
+
+def found_open(app: App, program: Program) -> Opened:
+    """As `opened`, whatever the file calls its tiers and stamps: only for looking at that very difference."""
     attached = attach(app, program)
     with read(app.engine) as tx:
         row = programs.find(tx, attached.row, program.id)
@@ -68,15 +82,13 @@ def opened(app: App, program: Program) -> Opened:
         raise ProgramProblem(
             f"the program {program.id!r} is not open on this chain.{restarted}", mend="run `nftloyalty deploy` first"
         )
-    found = Opened(
+    return Opened(
         program=program,
         attached=attached,
         row=row,
         membership=Membership(app.node, row.membership),
         stamps=Stamps(app.node, row.stamps),
     )
-    _check_names(found)
-    return found
 
 
 def _check_names(opened: Opened) -> None:
@@ -97,7 +109,7 @@ def _check_names(opened: Opened) -> None:
     for what, here, there in pairs:
         if here != there:
             raise ProgramProblem(
-                f"{what} is called {here!r} in program.toml and {there!r} on chain",
-                mend="put the file's tiers and stamp numbers back as they were opened; `nftloyalty deploy` lists all "
-                "differences",
+                f"{what} is called {here!r} in program.toml and {printable(there)!r} on chain",
+                mend="put the file's names and numbers back as they are on chain; a tier renamed on purpose is renamed "
+                "there by `nftloyalty update`, which lists all differences",
             )

@@ -1,8 +1,8 @@
 """What gas will cost on this chain now."""
 
 from nftloyalty.app.context import App
+from nftloyalty.app.gathering import GAS_MARGIN_PERCENT
 from nftloyalty.app.opening import Attached
-from nftloyalty.app.sending import GAS_MARGIN_PERCENT
 from nftloyalty.chain import sender
 from nftloyalty.domain.cost import Cost
 

@@ -4,8 +4,9 @@ import logging
 import threading
 
 from nftloyalty.app.context import App
+from nftloyalty.app.gathering import Blocked
 from nftloyalty.app.opening import Opened
-from nftloyalty.app.sending import Blocked, work
+from nftloyalty.app.sending import work
 from nftloyalty.chain.signer import Signer
 from nftloyalty.errors import LoyaltyError
 
@@ -57,6 +58,7 @@ class Relay:
                     done=self._stopped.is_set,
                     tick=self._on_step,
                     on_blocked=self._on_blocked,
+                    retry_pauses=(),
                     sleep=self._sleep,
                 )
             except LoyaltyError as trouble:

@@ -12,40 +12,24 @@ The node's answer to a broadcast decides nothing: only a receipt with our own ev
 """
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from contextlib import suppress
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import NoReturn
 
-from sqlalchemy import Connection
-
-from nftloyalty.app.calls import ACTS, BATCHED_KINDS, Call, build
+from nftloyalty.app.calls import ACTS, Call, build
 from nftloyalty.app.context import App
-from nftloyalty.app.opening import Attached
+from nftloyalty.app.gathering import Blocked, Gathering, Ready, Wait, program_of
+from nftloyalty.app.leases import owner_alive, process_name
+from nftloyalty.app.opening import Attached, check_chain
 from nftloyalty.chain import logs, sender
 from nftloyalty.chain.client import HintKind, Receipt
-from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
-from nftloyalty.chain.sender import Fees
 from nftloyalty.chain.signer import Signer, TxFields
-from nftloyalty.domain.batch import TRANSACTION_GAS_CAP
-from nftloyalty.domain.intent import IntentState, Kind, SlotState
-from nftloyalty.domain.quota import fit
-from nftloyalty.errors import (
-    ChainProblem,
-    LoyaltyError,
-    NodeRefused,
-    OutOfFunds,
-    QuotaSpent,
-    Reverted,
-    SignerBusy,
-    SignerHalted,
-)
-from nftloyalty.store import intents, programs, signers, slots
+from nftloyalty.domain.intent import IllegalTransition, IntentState, SlotState
+from nftloyalty.errors import LoyaltyError, NodeRefused, NodeUnreachable, OutOfFunds, SignerBusy, SignerHalted
+from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, Landed
 from nftloyalty.store.programs import ProgramRow
@@ -55,46 +39,13 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60
 RESEND_AFTER = timedelta(seconds=15)
-FEES_LAST = timedelta(seconds=1)
-GATHER_AT_MOST = 500
-GAS_MARGIN_PERCENT = 20
+# A restart of a development chain breaks the connection, which is noticed; a node behind a balancer may just change.
+CHAIN_CHECK_EVERY = timedelta(seconds=1)
 # How long a nonce must have been used up by a transaction nobody can show before it counts as somebody else's.
 FOREIGN_AFTER = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Blocked:
-    """Why nothing more is sent for now. `quota` = it opens again with the next UTC day."""
-
-    reason: LoyaltyError
-    quota: bool
-
-
-def process_name() -> str:
-    """This process as a lease owner: host, pid and start, so that a dead one is told from a living one."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
-
-
-def _started(pid: int) -> str:
-    """Start time of a process in clock ticks, so that a reused pid is not mistaken for its former owner."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[19]
-    except OSError:
-        return "0"
-
-
-def owner_alive(owner: str) -> bool:
-    """Whether a lease owner may still be running. Only a process of this host can be known to be dead."""
-    host, pid, started = owner.rsplit("/", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return _started(int(pid)) == started
+# How long a node that answered before is waited for, in seconds from one try to the next.
+RETRY_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+HALTED_MEND = "`nftloyalty signers show` tells more; `nftloyalty signers resume` puts it right where that is safe"
 
 
 class Sender:
@@ -109,20 +60,21 @@ class Sender:
         self.signer = signer
         self.finality_blocks = finality_blocks
         self.blocked: dict[Group, Blocked] = {}
+        self._gathering = Gathering(app, signer.address, 0, between=self._keep_lease)
         self._owner = process_name()
         self._row = 0
         self._epoch = 0
         self._renew_at = app.now()
-        self._gas_of_blocks: int | None = None
         self._passed: dict[int, datetime] = {}
         # What a former process marked as sent may never have left.
         self._unsure = True
         self._head = ""
-        self._market: tuple[datetime, Fees] | None = None
+        self._held: Blocked | None = None
+        self._chain_seen_at: datetime | None = None
 
     def __enter__(self) -> "Sender":
         with begin(self.app.engine) as tx:
-            self._row = signers.register(tx, self.attached.row, self.signer.address).id
+            self._row = self._gathering.row = signers.register(tx, self.attached.row, self.signer.address).id
             self._epoch = signers.take_lease(tx, self._row, self._owner, self.app.now(), LEASE_SECONDS, owner_alive)
         try:
             self._barrier()
@@ -143,14 +95,17 @@ class Sender:
     # ---------------------------------------------------------------------------------------------------- start-up
 
     def _barrier(self) -> None:
-        """Compare the chain's nonce with our books before anything is sent (docs/architecture.md, Sending)."""
+        """Compare chain and books before anything is sent (docs/architecture.md, Sending)."""
+        check_chain(self.app, self.attached)
+        # A node that can't tell what is final is found out here, not with the first transaction under way.
+        self.app.node.finalized(self.finality_blocks)
         chain_nonce = self.app.node.nonce(self.signer.address)
         with begin(self.app.engine) as tx:
             row = signers.get(tx, self._row)
             if row.halted is None:
                 next_nonce = signers.set_next_nonce_first_time(tx, self._row, chain_nonce)
         if row.halted is not None:
-            raise SignerHalted(f"signer {row.address} is halted: {row.halted}", mend="see docs/operating.md")
+            raise SignerHalted(f"signer {row.address} is halted: {row.halted}", mend=HALTED_MEND)
         if chain_nonce > next_nonce:
             self._halt(
                 f"foreign nonce {next_nonce}: the chain is at {chain_nonce}, so the key was used elsewhere or the "
@@ -160,7 +115,7 @@ class Sender:
     def _halt(self, reason: str) -> NoReturn:
         with begin(self.app.engine) as tx:
             signers.halt(tx, self._row, reason)
-        raise SignerHalted(f"signer {self.signer.address} is halted: {reason}", mend="see docs/operating.md")
+        raise SignerHalted(f"signer {self.signer.address} is halted: {reason}", mend=HALTED_MEND)
 
     # -------------------------------------------------------------------------------------------------------- step
 
@@ -170,10 +125,16 @@ class Sender:
         Returns whether anything moved. Interrupting between steps is always safe.
         """
         self._keep_lease()
-        moved = self._finish_unsent()
+        self._check_chain()
+        self._held = None
+        moved = False
+        try:
+            moved = self._finish_unsent()
+        except Wait as wait:
+            self._held = wait.blocked
         moved |= self._watch()
         self.blocked.clear()
-        while self._not_included() < self.app.settings.window:
+        while self._held is None and self._not_included() < self.app.settings.window:
             if not self._send_next():
                 break
             moved = True
@@ -181,10 +142,18 @@ class Sender:
 
     def blocked_now(self, group: Group | None) -> Blocked | None:
         """What stops this group, or any if None, after the step just made; None while transactions are under way."""
+        if self._held is not None:
+            return None if self._on_the_wire() else self._held
         blocked = self.blocked.get(group) if group is not None else next(iter(self.blocked.values()), None)
         if blocked is not None and not isinstance(blocked.reason, OutOfFunds) and self._not_included():
             return None
         return blocked
+
+    def _check_chain(self) -> None:
+        now = self.app.now()
+        if self._chain_seen_at is None or not timedelta(0) <= now - self._chain_seen_at < CHAIN_CHECK_EVERY:
+            check_chain(self.app, self.attached)
+            self._chain_seen_at = now
 
     def _keep_lease(self) -> None:
         now = self.app.now()
@@ -197,8 +166,14 @@ class Sender:
         with read(self.app.engine) as tx:
             return slots.not_included_count(tx, self._row)
 
+    def _on_the_wire(self) -> bool:
+        """Whether bytes of ours may be in a node's pool."""
+        with read(self.app.engine) as tx:
+            return any(slot.state is not SlotState.INCLUDED for slot in slots.watched(tx, self._row))
+
     def _finish_unsent(self) -> bool:
-        """Sign and send what a former process reserved or signed and did not get to send."""
+        """Sign and send what a former process reserved or signed and did not get to send. Raises Wait if it can't be
+        paid at today's fees."""
         with read(self.app.engine) as tx:
             unsent = slots.open_slots(tx, self._row, {SlotState.RESERVED, SlotState.SIGNED})
         for each in unsent:
@@ -305,7 +280,7 @@ class Sender:
         if receipt.succeeded:
             with read(self.app.engine) as tx:
                 members = intents.of_slot(tx, slot.id)
-                program = _program_of(tx, members)
+                program = program_of(tx, members)
             landed = _landed(members, build(members, program), program, receipt)
         now = self.app.now()
         with begin(self.app.engine) as tx:
@@ -337,136 +312,43 @@ class Sender:
 
     def _send_next(self) -> bool:
         """Gather, try, reserve, sign and send one transaction. False if nothing waits or all that waits is blocked."""
-        gathered = self._gather()
-        if gathered is None:
+        ready = self._gather()
+        if ready is None:
             return False
-        members, call, gas = gathered
-        self._sign_and_send(self._reserve(members, call, gas))
+        try:
+            slot = self._reserve(ready)
+        except IllegalTransition:
+            # Somebody withdrew one of these after they were gathered: gather anew. Nothing else could take them.
+            if self._still_wait([member.public_id for member in ready.members]):
+                raise
+            return True
+        self._sign_and_send(slot)
         return True
 
-    def _gather(self) -> tuple[Sequence[IntentRow], Call, int] | None:
-        """The next intents that the chain would take now; poisoned ones are rejected on the way."""
-        while True:
-            with read(self.app.engine) as tx:
-                waiting = intents.waiting(tx, self._row, limit=GATHER_AT_MOST, skip=self.blocked)
-                if not waiting:
-                    return None
-                program = _program_of(tx, waiting)
-            group = Group(waiting[0].program, waiting[0].kind, waiting[0].stamp_type)
-            if group.kind not in BATCHED_KINDS:
-                waiting = waiting[:1]
-            try:
-                if group.kind in BATCHED_KINDS:
-                    waiting = waiting[: self._room(group, program)]
-                tried = self._measure(waiting, program)
-                if tried is None:
-                    continue
-                self._check_funds(build(tried[0], program), tried[1])
-            except _Wait as wait:
-                self.blocked[group] = wait.blocked
-                continue
-            return tried[0], build(tried[0], program), tried[1]
+    def _still_wait(self, public_ids: Sequence[str]) -> bool:
+        with read(self.app.engine) as tx:
+            return all(intents.get(tx, each).state is IntentState.RECEIVED for each in public_ids)
 
-    def _measure(
-        self, waiting: Sequence[IntentRow], program: ProgramRow | None
-    ) -> tuple[Sequence[IntentRow], int] | None:
-        """As many of these as fit into one transaction, with its gas limit: the batch itself is tried and measured.
-
-        A first stamp costs thrice a further one, so a price per item would be wrong for any batch but its sample.
-        None after a refusal that was settled by rejecting items. Raises _Wait.
-        """
-        most = min(TRANSACTION_GAS_CAP, self._block_gas())
+    def _gather(self) -> Ready | None:
+        """The next transaction that the chain would take now; spoiled items are rejected on the way."""
         while True:
-            call = build(waiting, program)
-            try:
-                needed = sender.estimate(self.app.node, self.signer.address, call.to, call.data, call.value_wei)
-            except Reverted as refusal:
-                if refusal.name == "" and len(waiting) > 1:
-                    # Out of gas looks like this on many nodes: it is the batch's size that is wrong, not an item.
-                    waiting = waiting[: len(waiting) // 2]
-                    continue
-                self._sort_out(waiting, program, call, refusal)
+            waiting = self._gathering.waiting(skip=self.blocked)
+            if not waiting:
                 return None
-            except NodeRefused:
-                if len(waiting) == 1:
-                    raise
-                waiting = waiting[: len(waiting) // 2]
+            try:
+                found = self._gathering.try_next(waiting)
+            except Wait as wait:
+                self.blocked[Group(waiting[0].program, waiting[0].kind, waiting[0].stamp_type)] = wait.blocked
                 continue
-            gas = needed * (100 + GAS_MARGIN_PERCENT) // 100
-            if gas <= most:
-                return waiting, gas
-            if len(waiting) == 1:
-                if needed <= most:
-                    return waiting, most
-                raise _Wait(
-                    Blocked(
-                        ChainProblem(
-                            f"this needs {needed:,} gas, and a transaction on this chain may use {most:,}",
-                            mend="use a chain with larger blocks",
-                        ),
-                        quota=False,
-                    )
-                )
-            waiting = waiting[: max(1, min(len(waiting) - 1, len(waiting) * most // gas))]
+            if isinstance(found, Ready):
+                return found
+            for item, why in found.items:
+                # One by one: an item that was withdrawn meanwhile needs no rejection, and spoils no other's.
+                with suppress(IllegalTransition), begin(self.app.engine) as tx:
+                    signers.hold(tx, self._row, self._epoch)
+                    intents.reject(tx, [item.id], self.app.now(), error=why)
 
-    def _block_gas(self) -> int:
-        if self._gas_of_blocks is None:
-            self._gas_of_blocks = self.app.node.block_gas_limit()
-        return self._gas_of_blocks
-
-    def _room(self, group: Group, program: ProgramRow | None) -> int:
-        """How many more items today's quota has room for, those under way counted in. Raises _Wait if it has none.
-
-        The chain counts what is mined: without this, batches sent one behind the other would pass their trials and then
-        revert, and a batch larger than a day's quota would never be sent.
-        """
-        if program is None:
-            raise ValueError(f"intents of kind {group.kind} belong to a program")
-        with read(self.app.engine) as tx:
-            under_way = intents.counts_by_state(tx, program.id, group.kind).get(IntentState.BATCHED, 0)
-        room = quota_left(self.app, program, group.kind) - under_way
-        if room <= 0:
-            raise _Wait(Blocked(QuotaSpent("today's quota is used up", mend="go on tomorrow"), quota=True))
-        return room
-
-    def _refusal(self, call: Call) -> Reverted | None:
-        self._keep_lease()
-        return sender.refusal(self.app.node, self.signer.address, call.to, call.data, call.value_wei)
-
-    def _sort_out(
-        self, waiting: Sequence[IntentRow], program: ProgramRow | None, call: Call, refusal: Reverted
-    ) -> None:
-        """Find the items the contract refuses, reject them with its reason, and leave the others waiting.
-
-        Raises _Wait for a refusal that is no item's. An operator's act is rejected whatever the reason: it must neither
-        stand in the way of the next one (a pause in that of its end) nor come back later by itself.
-        """
-        if waiting[0].kind not in ACTS:
-            _wait_for(refusal)
-        poisoned: Sequence[tuple[IntentRow, Reverted]] = [(waiting[0], refusal)]
-        if len(waiting) > 1:
-            poisoned = sender.bisect_poison(waiting, lambda part: self._refusal(build(part, program)))
-        with begin(self.app.engine) as tx:
-            signers.hold(tx, self._row, self._epoch)
-            for member, why in poisoned:
-                intents.reject(tx, [member.id], self.app.now(), error=why.message)
-
-    def _check_funds(self, call: Call, gas: int) -> None:
-        with read(self.app.engine) as tx:
-            promised = slots.promised_wei(tx, self._row)
-        needs = promised + call.value_wei + gas * self._fees().max_fee
-        has = self.app.node.balance(self.signer.address)
-        if has < needs:
-            raise _Wait(Blocked(OutOfFunds(self.signer.address, has, needs), quota=False))
-
-    def _fees(self) -> Fees:
-        """What to offer now: the market is asked once for trying, signing, and what follows within a second."""
-        now = self.app.now()
-        if self._market is None or not timedelta(0) <= now - self._market[0] < FEES_LAST:
-            self._market = (now, sender.fees(self.app.node, self.app.settings.max_fee_wei))
-        return self._market[1]
-
-    def _reserve(self, members: Sequence[IntentRow], call: Call, gas: int) -> SlotRow:
+    def _reserve(self, ready: Ready) -> SlotRow:
         now = self.app.now()
         with begin(self.app.engine) as tx:
             signers.renew_lease(tx, self._row, self._owner, self._epoch, now, LEASE_SECONDS)
@@ -474,12 +356,12 @@ class Sender:
                 tx,
                 self._row,
                 self._epoch,
-                members[0].kind,
-                call.to,
-                call.data,
-                call.value_wei,
-                gas,
-                [member.id for member in members],
+                ready.members[0].kind,
+                ready.call.to,
+                ready.call.data,
+                ready.call.value_wei,
+                ready.gas,
+                [member.id for member in ready.members],
                 now,
             )
 
@@ -489,7 +371,7 @@ class Sender:
         self._send(attempt)
 
     def _sign_and_store(self, slot: SlotRow) -> AttemptRow:
-        fees = self._fees()
+        fees = self._gathering.fees()
         signed = self.signer.sign_transaction(
             TxFields(
                 chain_id=self.attached.chain_id,
@@ -527,34 +409,6 @@ class Sender:
                 slots.note_error(tx, attempt.id, hint.text)
 
 
-class _Wait(Exception):
-    """Inside the engine: this group can't be sent for now."""
-
-    def __init__(self, blocked: Blocked) -> None:
-        super().__init__(blocked.reason.message)
-        self.blocked = blocked
-
-
-def _wait_for(refusal: Reverted | None) -> None:
-    """Raises _Wait for a refusal that says nothing about one item."""
-    if refusal is not None and refusal.name in sender.BATCH_REFUSALS:
-        raise _Wait(Blocked(refusal, quota=refusal.name.endswith("_QuotaExceeded")))
-
-
-def quota_left(app: App, program: ProgramRow, kind: Kind) -> int:
-    """How many more can be minted today as of the head; what is under way is not counted."""
-    contract = Membership(app.node, program.membership) if kind is Kind.MINT_CARD else Stamps(app.node, program.stamps)
-    head = app.node.head()
-    quota = contract.quota_of(QuotaKind.MINT, block=head.hash)
-    read_at = datetime.fromtimestamp(head.timestamp, UTC)
-    return fit(quota.limit, quota.limit, quota.used, max(app.now(), read_at), read_at)
-
-
-def _program_of(tx: Connection, members: Sequence[IntentRow]) -> ProgramRow | None:
-    program = members[0].program
-    return programs.get(tx, program) if program is not None else None
-
-
 def _landed(members: Sequence[IntentRow], call: Call, program: ProgramRow | None, receipt: Receipt) -> list[Landed]:
     """The outcome of each intent that the receipt proves; calls that mint nothing are proved by its success."""
     if call.contract is None:
@@ -582,6 +436,8 @@ def work(
     tick: Callable[[], None] = lambda: None,
     on_blocked: Callable[[Blocked], None] | None = None,
     on_busy: Callable[[SignerBusy], None] = lambda busy: None,
+    on_trouble: Callable[[LoyaltyError], None] = lambda trouble: None,
+    retry_pauses: Sequence[float] | None = None,
     pause_seconds: float = 0.2,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -592,27 +448,61 @@ def work(
     `group` only a block of that group counts: what else waits for this signer is no concern of the caller. Either is
     asked once no transaction is under way any more, or at once if the money is gone, for then what is under way may be
     waiting for money too.
+
+    A node that answered before and fails then is tried again after each of `retry_pauses` (in seconds, by default
+    RETRY_PAUSES); `on_trouble` is told. Its last failure is raised.
     """
+
+    def on_block(blocked: Blocked) -> None:
+        if on_blocked is None:
+            raise blocked.reason
+        on_blocked(blocked)
+
+    patience = RETRY_PAUSES if retry_pauses is None else retry_pauses
+    answered = False
+    pauses: list[float] = []
     while not done():
         try:
             with Sender(app, attached, signer, finality_blocks=finality_blocks) as engine:
+                if not answered:
+                    answered, pauses = True, list(patience)
                 while not done():
                     moved = engine.step()
+                    pauses = list(patience)
                     tick()
                     blocked = None if moved else engine.blocked_now(group)
                     if blocked is not None:
-                        if on_blocked is None:
-                            raise blocked.reason
-                        on_blocked(blocked)
+                        on_block(blocked)
                     if not moved:
                         sleep(pause_seconds)
         except SignerBusy as busy:
             on_busy(busy)
-            with begin(app.engine) as tx:
-                row = signers.register(tx, attached.row, signer.address)
-            if row.halted is not None:
-                raise SignerHalted(
-                    f"signer {row.address} is halted: {row.halted}", mend="see docs/operating.md"
-                ) from None
+            blocked = None
+            try:
+                blocked = _seen_from_aside(app, attached, signer, group)
+            except (NodeUnreachable, NodeRefused) as trouble:
+                on_trouble(trouble)
             tick()
+            if blocked is not None and not done():
+                on_block(blocked)
             sleep(max(pause_seconds, 0.5))
+        except (NodeUnreachable, NodeRefused) as trouble:
+            if not pauses:
+                raise
+            on_trouble(trouble)
+            sleep(pauses.pop(0))
+
+
+def _seen_from_aside(app: App, attached: Attached, signer: Signer, group: Group | None) -> Blocked | None:
+    """Why the process that holds the lease sends nothing of this group. None while its transactions are under way.
+
+    Raises SignerHalted.
+    """
+    with begin(app.engine) as tx:
+        row = signers.register(tx, attached.row, signer.address)
+        under_way = slots.not_included_count(tx, row.id)
+    if row.halted is not None:
+        raise SignerHalted(f"signer {row.address} is halted: {row.halted}", mend=HALTED_MEND)
+    if under_way:
+        return None
+    return Gathering(app, signer.address, row.id).hindrance(group)

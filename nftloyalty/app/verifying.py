@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from nftloyalty.app.context import App
-from nftloyalty.app.opening import Opened
+from nftloyalty.app.opening import Opened, check_chain
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.gate import AsOf, Conditions, Decision, Holding, decide, judged_at
+from nftloyalty.domain.times import at, last_day
 from nftloyalty.domain.words import Flag
+from nftloyalty.errors import ChainProblem
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,15 @@ def holding(app: App, opened: Opened, wallet: Address) -> Held:
     """Read a wallet's card and stamps in one call at the hash of the newest block.
 
     If that block is undone between the two requests, the node does not know its hash any more and the read fails
-    (NodeRefused) instead of mixing two histories.
+    (NodeRefused) instead of mixing two histories. Raises ChainRestarted where the node's chain is not ours any more.
     """
     head = app.node.head()
-    card, stamps = opened.membership.holdings_of(wallet, block=head.hash)
+    try:
+        card, stamps = opened.membership.holdings_of(wallet, block=head.hash)
+    except ChainProblem:
+        # A restarted development chain knows nothing of our contracts: that is worth saying.
+        check_chain(app, opened.attached)
+        raise
     final = app.node.finalized(opened.program.chain.finality_blocks) >= head.number
     return Held(
         wallet=wallet,
@@ -56,7 +63,8 @@ def check(app: App, opened: Opened, wallet: Address, wanted: Conditions) -> tupl
 def as_json(opened: Opened, held: Held, now: datetime) -> dict[str, Any]:
     """What a wallet holds, in the words of program.toml; the same on the command line and over HTTP.
 
-    Times are ISO 8601 UTC; `expires_at` is null for a card for life. `card` is null if there is none.
+    Times are ISO 8601 UTC. `expires_at` is the first moment at which the card is no longer active and `last_day` the
+    last day on which it is; both are null for a card for life. `card` is null if there is none.
     """
     program = opened.program
     card = held.holding.card
@@ -77,6 +85,7 @@ def as_json(opened: Opened, held: Held, now: datetime) -> dict[str, Any]:
             "member_number": card.serial,
             "joined_at": _iso(card.joined_at),
             "expires_at": _iso(card.expires_at) if card.expires_at else None,
+            "last_day": last_day(card.expires_at) if card.expires_at else None,
             "active": card.active_at(moment),
         }
         if card.exists
@@ -98,14 +107,6 @@ def as_of_json(as_of: AsOf, now: datetime) -> dict[str, Any]:
         "age_seconds": max(0, int(now.timestamp()) - as_of.timestamp),
         "final": as_of.final,
     }
-
-
-def at(timestamp: int) -> datetime:
-    """A time on chain. One beyond the year 9999, which contracts can hold and calendars can't, is its last second."""
-    return datetime.fromtimestamp(min(timestamp, _LAST_SECOND), UTC)
-
-
-_LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
 
 def _iso(timestamp: int) -> str:

@@ -10,9 +10,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
+from eth_abi.codec import ABIDecoder
+from eth_abi.decoding import StringDecoder
 from eth_abi.exceptions import DecodingError, EncodingError
+from eth_abi.registry import BaseEquals
+from eth_abi.registry import registry as default_registry
 from eth_utils.crypto import keccak
 
 from nftloyalty.domain.address import Address, checksummed
@@ -84,7 +87,7 @@ class Function:
         Raises ChainProblem if the bytes are not such an answer, as when no contract lies at the address.
         """
         try:
-            values = abi_decode([_type_of(output) for output in self.outputs], answer)
+            values = _decode([_type_of(output) for output in self.outputs], answer)
         except (DecodingError, OverflowError, ValueError) as failure:
             raise _no_answer(self.signature, answer) from failure
         return tuple(_plain(output, value) for output, value in zip(self.outputs, values, strict=True))
@@ -163,7 +166,7 @@ def decode_error(data: bytes) -> tuple[str, dict[str, Any]]:
         return "", {}
     name, inputs = known
     try:
-        values = abi_decode([_type_of(each) for each in inputs], data[4:])
+        values = _decode([_type_of(each) for each in inputs], data[4:])
     except (DecodingError, OverflowError, ValueError):
         return "", {}
     return name, {each["name"]: _shown(_plain(each, value)) for each, value in zip(inputs, values, strict=True)}
@@ -193,6 +196,20 @@ def _encode(what: str, inputs: Sequence[Mapping[str, Any]], arguments: Sequence[
         return abi_encode([_type_of(each) for each in inputs], arguments)
     except (EncodingError, OverflowError, TypeError) as failure:
         raise ValueError(f"an argument of {what} does not fit: {failure}") from None
+
+
+def _decode(kinds: Sequence[str], data: bytes) -> tuple[Any, ...]:
+    return _decoder().decode(kinds, data)
+
+
+@cache
+def _decoder() -> ABIDecoder:
+    """Contracts take any bytes for a text. What is no UTF-8 is read as `\\xff`, so that it spoils no answer."""
+    registry = default_registry.copy()  # type: ignore[no-untyped-call]  # eth_abi types its front only
+    text = StringDecoder(handle_string_errors="backslashreplace")  # type: ignore[no-untyped-call]
+    registry.unregister_decoder("string")
+    registry.register_decoder(BaseEquals("string"), text, label="string")  # type: ignore[no-untyped-call]
+    return ABIDecoder(registry)
 
 
 def _no_answer(signature: str, answer: bytes) -> ChainProblem:

@@ -1,44 +1,34 @@
 """A thin JSON-RPC client of one node.
 
 What a node says is never trusted further than its shape: an answer that is not what the method promises is treated like
-no answer. Addresses of nodes often carry a key, so only scheme, host and port of one are ever shown.
+no answer.
 """
 
 import contextlib
-import ipaddress
-import json
 import re
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-import requests
 from eth_utils.crypto import keccak
 
-from nftloyalty.chain.abi import decode_error, printable
+from nftloyalty.chain.abi import decode_error
+from nftloyalty.chain.transport import Transport
 from nftloyalty.domain.address import Address, checksummed
-from nftloyalty.errors import BadInput, ChainProblem, NodeRefused, NodeUnreachable, Problem, Reverted
+from nftloyalty.domain.refusal import explain
+from nftloyalty.errors import ChainProblem, NodeRefused, NodeUnreachable, Reverted
 
 BlockId = int | str
 """A block number, a tag (`latest`, `finalized`, `pending`) or a block hash."""
 
-MOST_ANSWER_BYTES = 128 * 1024 * 1024
 MOST_IN_BATCH = 100
-MOST_DEPTH = 32
 
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
-
-# An unclosed string runs to the end of the text: tried anew at each of its quotes, it would take quadratic time.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_NOT_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 
 # Asked again once when the connection broke: asking twice changes nothing. Everything else is sent at most once.
 _READS = frozenset(
@@ -162,20 +152,9 @@ class Node:
     """
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-            raise BadInput("the node's address", [Problem("url", "is not an http:// or https:// address")])
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        self.shown_url = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        self.__transport = Transport(url, timeout)
+        self.shown_url = self.__transport.shown_url
         self.timeout = timeout
-        self.__url = url
-        self.__secrets = _secrets_in(url)
-        self.__loopback = _is_loopback(parts.hostname)
-        self.__local = threading.local()
         self.__takes_batches = True
 
     def __repr__(self) -> str:
@@ -188,7 +167,8 @@ class Node:
 
     def call(self, method: str, params: Sequence[Any] = (), *, timeout: float | None = None) -> Any:
         """One request. Raises NodeUnreachable if there is no usable answer, NodeRefused for an error answer."""
-        answer = self.__exchange({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}, timeout)
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        answer = self.__transport.exchange(message, timeout, again=method in _READS)
         if not isinstance(answer, dict):
             raise self._unusable(method, "it is not a JSON-RPC answer")
         return self.__result(answer, 1, method)
@@ -229,7 +209,7 @@ class Node:
             {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
             for number, (method, params) in enumerate(calls, start=1)
         ]
-        answer = self.__exchange(message, timeout)
+        answer = self.__transport.exchange(message, timeout, again=all(method in _READS for method, _ in calls))
         if isinstance(answer, dict):
             self.__result(answer, None, "a batch of requests")
             raise self._unusable("a batch of requests", "it is one answer for many")
@@ -523,7 +503,7 @@ class Node:
     def _unusable(self, method: str, why: str) -> NodeUnreachable:
         return NodeUnreachable(self.shown_url, f"what came back for {method} is no use: {why}")
 
-    # ------------------------------------------------------------------------------------------------------ transport
+    # -------------------------------------------------------------------------------------------------------- results
 
     def __try(self, method: str, params: Sequence[Any]) -> Any:
         try:
@@ -541,12 +521,12 @@ class Node:
             if number is not None and answer.get("id") not in (number, None):
                 raise self._unusable(method, "it answers another request")
             if not isinstance(error, dict):
-                raise NodeRefused(method, 0, self.__safe(str(error)))
+                raise NodeRefused(method, 0, self.__transport.safe(str(error)))
             rpc_code = error.get("code")
             raise NodeRefused(
                 method,
                 rpc_code if type(rpc_code) is int else 0,
-                self.__safe(str(error.get("message", ""))),
+                self.__transport.safe(str(error.get("message", ""))),
                 _error_data(error.get("data")),
             )
         if number is None:
@@ -556,80 +536,6 @@ class Node:
         if "result" not in answer:
             raise self._unusable(method, "it has neither a result nor an error")
         return answer["result"]
-
-    def __safe(self, text: str) -> str:
-        for secret in self.__secrets:
-            text = text.replace(secret, "***")
-        return printable(text)
-
-    def __exchange(self, message: Any, timeout: float | None) -> Any:
-        """Post a message, return the parsed answer. Errors are raised outside of the handlers on purpose: requests'
-        own exceptions hold the address, so none may hang on ours as its context."""
-        single = isinstance(message, dict)
-        requested = [message["method"]] if single else [item["method"] for item in message]
-        tries = 2 if all(method in _READS for method in requested) else 1
-        body = json.dumps(message, separators=(",", ":")).encode()
-        seconds = self.timeout if timeout is None else timeout
-        deadline = time.monotonic() + seconds
-        why = ""
-        for _ in range(tries):
-            try:
-                status, content = self.__post(body, deadline)
-            except _TooLate:
-                why = f"nothing within {seconds:g} seconds"
-                break
-            except requests.exceptions.Timeout:
-                why = f"nothing within {seconds:g} seconds"
-                break
-            except requests.exceptions.SSLError:
-                why = "its certificate is not valid"
-                break
-            except requests.exceptions.ConnectionError:
-                why = "the connection was refused or broke off"
-                continue
-            except requests.exceptions.RequestException as failure:
-                why = type(failure).__name__
-                break
-            except _TooMuch:
-                why = f"more than {MOST_ANSWER_BYTES} bytes"
-                break
-            return self.__parsed(status, content)
-        raise NodeUnreachable(self.shown_url, why)
-
-    def __parsed(self, status: int, content: bytes) -> Any:
-        answer: Any = None
-        readable = not _too_deep(content)
-        if readable:
-            try:
-                answer = json.loads(content)
-            except ValueError:
-                readable = False
-        # Some nodes put a JSON-RPC error into an answer with an HTTP error status: the inner one says more.
-        says_why = isinstance(answer, dict) and answer.get("error") is not None and "jsonrpc" in answer
-        if not 200 <= status < 300 and not says_why:
-            raise NodeUnreachable(self.shown_url, f"it answered HTTP {status}")
-        if not readable:
-            raise NodeUnreachable(self.shown_url, "what came back is not JSON (is this a node's address?)")
-        return answer
-
-    def __post(self, body: bytes, deadline: float) -> tuple[int, bytes]:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise _TooLate
-        session: requests.Session | None = getattr(self.__local, "session", None)
-        if session is None:
-            session = self.__local.session = requests.Session()
-            # A proxy of the machine is no way to a node on the machine itself.
-            session.trust_env = not self.__loopback
-        with session.post(
-            self.__url,
-            data=body,
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
-            timeout=left,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            return response.status_code, _read_all(response, deadline)
 
 
 def as_reverted(refusal: NodeRefused) -> Reverted | None:
@@ -641,54 +547,13 @@ def as_reverted(refusal: NodeRefused) -> Reverted | None:
     if refusal.data:
         data = bytes.fromhex(refusal.data[2:])
         name, values = decode_error(data)
-        return Reverted(name, values, refusal.data)
+        told = explain(name, values)
+        if told is None:
+            return Reverted(name, values, refusal.data)
+        return Reverted(name, values, refusal.data, sentence=told.sentence, mend=told.mend, code=told.code)
     if refusal.rpc_code == _REVERT_CODE or "revert" in refusal.rpc_message.lower():
         return Reverted("", {})
     return None
-
-
-class _TooLate(Exception):
-    pass
-
-
-class _TooMuch(Exception):
-    pass
-
-
-def _read_all(response: requests.Response, deadline: float) -> bytes:
-    """The body, piece by piece as it comes, so that a node that drips bytes can't hold us beyond the deadline."""
-    read_piece: Callable[..., bytes] = response.raw.read1
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        try:
-            piece = read_piece(1 << 20, decode_content=True)
-        except Exception as failure:
-            # urllib3's own errors (a broken body, a read that timed out) come through untranslated here.
-            late = "Timeout" in type(failure).__name__
-            piece, broken = b"", _TooLate() if late else requests.exceptions.ConnectionError()
-            raise broken from None
-        if not piece:
-            return b"".join(pieces)
-        size += len(piece)
-        if size > MOST_ANSWER_BYTES:
-            raise _TooMuch
-        if time.monotonic() > deadline:
-            raise _TooLate
-        pieces.append(piece)
-
-
-def _too_deep(content: bytes) -> bool:
-    """Whether parsing would need more depth than any honest answer has.
-
-    The parser recurses in C, and py-evm raises Python's recursion limit so far that a deep text overflows the stack and
-    ends the process instead of raising RecursionError.
-    """
-    plain = _STRING.sub(b"", content) if b"\\" in content else b"".join(content.split(b'"')[::2])
-    brackets = plain.translate(None, _NOT_BRACKETS)
-    for _ in range(MOST_DEPTH):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return bool(brackets)
 
 
 def _hint(raw: bytes, answer: Any) -> Hint:
@@ -712,23 +577,6 @@ def _error_data(data: Any) -> str:
         return ""
     last = data.rpartition(" ")[2]
     return last.lower() if len(last) > 2 and _BYTES.fullmatch(last) else ""
-
-
-def _secrets_in(url: str) -> tuple[str, ...]:
-    """Every part of an address that may be a key, longest first. Short words like `v2` or `rpc` are none."""
-    parts = urlsplit(url)
-    found = {parts.password or "", parts.username or "", parts.query, parts.fragment}
-    found.update(parts.path.split("/"))
-    found.update(value for _, value in parse_qsl(parts.query))
-    found |= {unquote(text) for text in found}
-    return tuple(sorted((text for text in found if len(text) >= 6), key=len, reverse=True))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _block_query(block: BlockId) -> tuple[str, list[Any]]:

@@ -6,6 +6,7 @@ they are compiled. The same JSON is what block explorers ask for to verify a con
 """
 
 import json
+import os
 import posixpath
 import re
 import shlex
@@ -39,6 +40,24 @@ SETTINGS: Mapping[str, Any] = {
 # How a source unit's name begins -> where it lies, from the folder of package.json.
 SOURCE_ROOTS: Mapping[str, str] = {"src/": "src", "solady/": "node_modules/solady/src"}
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
+# Where programs and their files lie, language, and the way out to the network.
+_PASSED_ON = {
+    *(
+        "PATH",
+        "HOME",
+        "USERPROFILE",
+        "APPDATA",
+        "LOCALAPPDATA",
+        "SYSTEMROOT",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+        "LANG",
+        "LC_ALL",
+    ),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SOLCX_BINARY_PATH"),
+}
 
 _OUTPUT = ("abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences")
 # Texts are matched first, so that what looks like a comment inside one stays.
@@ -120,7 +139,7 @@ def compile_contracts(contracts: Path, solc: Path | None = None) -> dict[str, Ar
     """
     given = standard_input(contracts)
     version = pinned_version(contracts)
-    with _runnable(solc or find_solc(contracts)) as program:
+    with _bare_environment(), _runnable(solc or find_solc(contracts)) as program:
         found = _version(program)
         if found is None or found.split("+")[0] != version:
             what = f"version {version} is needed, this is {found or 'no Solidity compiler'}"
@@ -174,11 +193,12 @@ def find_solc(contracts: Path) -> Path:
     BadInput when there is none at all.
     """
     version = pinned_version(contracts)
-    for find in (_native_on_path, _native_of_solcx, _native_download):
-        path = find(version)
-        # A download that was cut short, or was made for another machine, gives no version.
-        if path is not None and (_version(path) or "").split("+")[0] == version:
-            return path
+    with _bare_environment():
+        for find in (_native_on_path, _native_of_solcx, _native_download):
+            path = find(version)
+            # A download that was cut short, or was made for another machine, gives no version.
+            if path is not None and (_version(path) or "").split("+")[0] == version:
+                return path
     shim = contracts / "solc.cjs"
     if shim.is_file() and (contracts / "node_modules" / "solc").is_dir():
         return shim
@@ -217,6 +237,19 @@ def _version(program: Path) -> str | None:
         return str(solcx.wrapper.get_version_str_from_solc_binary(program))
     except (SolcError, subprocess.SubprocessError, OSError):
         return None
+
+
+@contextmanager
+def _bare_environment() -> Iterator[None]:
+    """What compiler, Node and downloader need of the environment, and nothing else: they are other people's programs,
+    and an operator's password may stand there. For the process as a whole, as py-solc-x starts them itself."""
+    kept = dict(os.environ)
+    for name in kept.keys() - _PASSED_ON:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 @contextmanager

@@ -85,7 +85,8 @@ class FixedTerms:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A proposed recovery; `serial` 0 = none. Times in unix seconds, `ends_at` is the last second to execute it."""
+    """A proposed recovery; `to` is the zero address where none stands. `serial` 0 = no card is to move: there is none,
+    or it was revoked. Times in unix seconds, `ends_at` is the last second to execute it."""
 
     to: Address
     proposer: Address

@@ -1,35 +1,25 @@
-"""What must lie on a chain before a program can be opened there, where it lies, and what an open program looks like.
+"""What must lie on a chain before a program can be opened there, and where it lies.
 
 The four contracts that all programs share are put on chain by the CREATE2 deployer that most chains have already,
 with a fixed salt: their addresses follow from their code alone, so they are the same on every chain, whoever pays, and
 a step that was done is recognised by looking. Nothing here sends: a plan lists transactions for somebody who does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
 
-from nftloyalty.chain.abi import Function, artifact, create2_address, function
-from nftloyalty.chain.client import BlockId, Node
-from nftloyalty.chain.contracts import (
-    CardGrant,
-    Factory,
-    FixedTerms,
-    Opening,
-    QuotaKind,
-    Stamps,
-    TypeBlock,
-    TypeNow,
-)
+from nftloyalty.chain.abi import artifact, create2_address
+from nftloyalty.chain.client import Node
+from nftloyalty.chain.contracts import CardGrant, Factory, Opening, TypeBlock
 from nftloyalty.domain.address import Address, checksummed
 from nftloyalty.domain.program import Program, Quotas, StampType
-from nftloyalty.domain.program_file import DAY_SECONDS, NO_CAP
-from nftloyalty.domain.words import STAMP_TYPES, Role
-from nftloyalty.errors import ChainProblem, Reverted
+from nftloyalty.domain.program_file import NO_CAP
+from nftloyalty.domain.words import Role
+from nftloyalty.errors import ChainProblem
 
 CREATE2_DEPLOYER: Address = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
 CREATE2_DEPLOYER_CODE = bytes.fromhex(
@@ -47,9 +37,6 @@ CREATE2_DEPLOYER_SENDER: Address = "0x3fAB184622Dc19b6109349B94811493BF2a45362"
 CREATE2_DEPLOYER_COST_WEI = 100_000 * 100 * 10**9
 
 SALT = keccak(text="nftloyalty")
-
-# Seconds are read as whole days in program.toml, so both sides are shown in days.
-_NEVER = "can never change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,27 +103,6 @@ class DeploymentPlan:
     @property
     def missing(self) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if not step.present)
-
-
-@dataclass(frozen=True, slots=True)
-class OnChainProgram:
-    """What program.toml can say of an open program, as of one block. `roles` are those of the accounts asked about."""
-
-    membership: Address
-    stamps: Address
-    name: str
-    symbol: str
-    fixed: FixedTerms
-    owner: Address
-    roles: Mapping[Address, Role]
-    cap: int
-    card_quotas: Quotas
-    stamp_quotas: Quotas
-    tiers: tuple[str, ...]
-    types: Mapping[int, TypeNow]
-    base_uri: str
-    contract_uri: str
-    stamps_base_uri: str
 
 
 # ---------------------------------------------------------------------------------------------------------------- plan
@@ -208,9 +174,9 @@ def opening_of(program: Program, powers: ResolvedPowers) -> Opening:
         recovery_delay_seconds=program.recovery_delay_seconds,
         move_cooldown_seconds=program.move_cooldown_seconds,
         owner=powers.owner,
-        cap=_cap(program.cap),
-        card_quotas=_three(program.card_quotas),
-        stamp_quotas=_three(program.stamp_quotas),
+        cap=cap_on_chain(program.cap),
+        card_quotas=three(program.card_quotas),
+        stamp_quotas=three(program.stamp_quotas),
         grants=tuple(CardGrant(account, roles) for account, roles in powers.roles().items()),
         tiers=tuple(tier.name for tier in program.tiers),
         types=tuple(type_block(stamp) for stamp in program.stamps),
@@ -231,9 +197,9 @@ def type_block(stamp: StampType) -> TypeBlock:
     return TypeBlock(
         first=stamp.first,
         count=stamp.size,
-        cap=_cap(stamp.cap),
-        opens=_seconds(stamp.opens),
-        closes=_seconds(stamp.closes),
+        cap=cap_on_chain(stamp.cap),
+        opens=seconds(stamp.opens),
+        closes=seconds(stamp.closes),
         flags=flags | (TypeBlock.REDEEMABLE if stamp.redeemable else 0),
         min_tier=stamp.min_tier,
         name=stamp.name,
@@ -352,200 +318,20 @@ def _text_gas(text: str) -> int:
     return 22_300 * slots
 
 
-def _data_gas(data: bytes) -> int:
-    return 16 * len(data) - 12 * data.count(0)
-
-
-# ----------------------------------------------------------------------------------------------------- what is on chain
-
-
-def read_state(node: Node, membership: Address, powers: ResolvedPowers, block: BlockId | None = None) -> OnChainProgram:
-    """An open program as of one block (the head, if none is given), in a few messages."""
-    where = node.head().hash if block is None else block
-    accounts = list(powers.roles())
-    name, symbol, fixed, owner, cap, tiers, base_uri, contract_uri, stamps, *rest = _ask(
-        node,
-        where,
-        membership,
-        "LoyaltyMembership",
-        [
-            ("name",),
-            ("symbol",),
-            ("fixedTerms",),
-            ("owner",),
-            ("cap",),
-            ("tierNames",),
-            ("baseURI",),
-            ("contractURI",),
-            ("stampsOfSeason", 0),
-            *(("quotaOf", int(kind)) for kind in QuotaKind),
-            *(("rolesOf", account) for account in accounts),
-        ],
-    )
-    quotas, roles = rest[: len(QuotaKind)], rest[len(QuotaKind) :]
-    season = Stamps(node, stamps[0])
-    stamps_base_uri, *stamp_quotas = _ask(
-        node,
-        where,
-        season.address,
-        "LoyaltyStamps",
-        [("baseURI",), *(("quotaOf", int(kind)) for kind in QuotaKind)],
-    )
-    types = season.types_of(range(1, STAMP_TYPES + 1), where)
-    return OnChainProgram(
-        membership=membership,
-        stamps=season.address,
-        name=name[0],
-        symbol=symbol[0],
-        fixed=FixedTerms(*fixed),
-        owner=owner[0],
-        roles={account: Role(found[0]) for account, found in zip(accounts, roles, strict=True)},
-        cap=cap[0],
-        card_quotas=Quotas(*(limit for limit, _ in quotas)),
-        stamp_quotas=Quotas(*(limit for limit, _ in stamp_quotas)),
-        tiers=tuple(tiers[0]),
-        types={number: found for number, found in enumerate(types, start=1) if found is not None},
-        base_uri=base_uri[0],
-        contract_uri=contract_uri[0],
-        stamps_base_uri=stamps_base_uri[0],
-    )
-
-
-def differences(program: Program, powers: ResolvedPowers, found: OnChainProgram) -> list[str]:
-    """Where program.toml and the chain disagree: the key, its value there, the value on chain. Empty = nowhere.
-
-    Accounts with a role that program.toml does not name at all can't be seen here.
-    """
-    said: list[str] = []
-
-    def compare(key: str, there: Any, here: Any, note: str = "") -> None:
-        if there != here:
-            said.append(f"{key}: {there} in program.toml, {here} on chain" + (f" ({note})" if note else ""))
-
-    compare("program.name", _quoted(program.name), _quoted(found.name), _NEVER)
-    compare("program.symbol", _quoted(program.symbol), _quoted(found.symbol), _NEVER)
-    compare("program.cap", _shown_cap(_cap(program.cap)), _shown_cap(found.cap))
-    for key, there, here in (
-        ("recovery_delay_days", program.recovery_delay_seconds, found.fixed.recovery_delay_seconds),
-        ("move_cooldown_days", program.move_cooldown_seconds, found.fixed.move_cooldown_seconds),
-    ):
-        compare(f"program.{key}", f"{there / DAY_SECONDS:g}", f"{here / DAY_SECONDS:g}", _NEVER)
-    compare("program.base_uri", _quoted(program.base_uri), _quoted(found.base_uri))
-    # With none of its own the contract answers with one that it writes itself.
-    contract_uri = "" if found.contract_uri.startswith("data:") else found.contract_uri
-    compare("program.contract_uri", _quoted(program.contract_uri), _quoted(contract_uri))
-    compare("program.stamps_base_uri", _quoted(program.stamps_base_uri), _quoted(found.stamps_base_uri))
-    compare("look.background", f"#{program.look.background:06X}", f"#{found.fixed.background:06X}", _NEVER)
-    compare("look.ink", f"#{program.look.ink:06X}", f"#{found.fixed.ink:06X}", _NEVER)
-    compare("powers.owner", powers.owner, found.owner)
-    for account, wanted in powers.roles().items():
-        has = found.roles.get(account, Role(0))
-        for role, key in _ROLE_KEYS.items():
-            if wanted & role and not has & role:
-                said.append(f"powers.{key}: {account} in program.toml, not on chain")
-            elif has & role and not wanted & role:
-                said.append(f"powers.{key}: {account} on chain, not in program.toml")
-    for section, there_quotas, here_quotas in (
-        ("cards", program.card_quotas, found.card_quotas),
-        ("stamps", program.stamp_quotas, found.stamp_quotas),
-    ):
-        for kind, there, here in zip(QuotaKind, _three(there_quotas), _three(here_quotas), strict=True):
-            compare(f"quotas.{section}.{kind.name.lower()}", there, here)
-    for number in range(max(len(program.tiers), len(found.tiers))):
-        there_tier = _quoted(program.tiers[number].name) if number < len(program.tiers) else "none"
-        here_tier = _quoted(found.tiers[number]) if number < len(found.tiers) else "none"
-        compare(f"tiers[{number}].name", there_tier, here_tier)
-    for stamp in program.stamps:
-        said += _stamp_differences(stamp, found.types)
-    named = {number for stamp in program.stamps for number in stamp.numbers}
-    for number, info in found.types.items():
-        if number not in named:
-            said.append(f"stamp type {number}: none in program.toml, {_quoted(info.name)} on chain")
-    return said
-
-
-_ROLE_KEYS = {
-    Role.MINTER: "minters",
-    Role.SIGNER: "signers",
-    Role.MANAGER: "managers",
-    Role.GUARDIAN: "guardians",
-}
-
-
-def _stamp_differences(stamp: StampType, types: Mapping[int, TypeNow]) -> list[str]:
-    """Each difference is told once for a stamp card, with the first of its numbers that differs."""
-    key = f"stamps {stamp.id!r}" if stamp.size == 1 else f"stamp_cards {stamp.id!r}"
-    said: dict[str, str] = {}
-    for number in stamp.numbers:
-        info = types.get(number)
-        if info is None:
-            said.setdefault("", f"{key}: number {number} in program.toml, no such type on chain")
-            continue
-        wanted = type_block(stamp)
-        pairs: dict[str, tuple[str, str]] = {
-            "name": (_quoted(wanted.name), _quoted(info.name)),
-            "cap": (_shown_cap(wanted.cap), _shown_cap(info.cap)),
-            "opens": (_shown_time(wanted.opens), _shown_time(info.opens)),
-            "closes": (_shown_time(wanted.closes), _shown_time(info.closes)),
-            "members_only": _flags(wanted, info, TypeBlock.MEMBERS_ONLY),
-            "redeemable": _flags(wanted, info, TypeBlock.REDEEMABLE),
-            "min_tier": (str(wanted.min_tier), str(info.min_tier)),
-            "numbers": (
-                _shown_numbers(wanted.first, wanted.count),
-                _shown_numbers(info.block_first, info.block_size),
-            ),
-        }
-        for part, (there, here) in pairs.items():
-            if there != here:
-                said.setdefault(part, f"{key} {part}: {there} in program.toml, {here} on chain")
-    return list(said.values())
-
-
-def _ask(
-    node: Node, block: BlockId, address: Address, contract: str, questions: Sequence[tuple[Any, ...]]
-) -> list[tuple[Any, ...]]:
-    """Answers to (function, arguments...) questions to one contract, all as of one block."""
-    asked: list[tuple[Function, tuple[Any, ...]]] = [
-        (function(contract, question[0]), question[1:]) for question in questions
-    ]
-    answers = node.eth_calls([(address, called.encode(*rest)) for called, rest in asked], block)
-    found: list[tuple[Any, ...]] = []
-    for (called, _), answer in zip(asked, answers, strict=True):
-        if isinstance(answer, Reverted):
-            raise answer
-        found.append(called.decode(answer))
-    return found
-
-
-def _flags(wanted: TypeBlock, info: TypeNow, flag: int) -> tuple[str, str]:
-    # A least tier implies members only, whether or not the flag says so as well.
-    implied = TypeBlock.MEMBERS_ONLY if info.min_tier else 0
-    return str(bool(wanted.flags & flag)).lower(), str(bool((info.flags | implied) & flag)).lower()
-
-
-def _cap(cap: int | None) -> int:
+def cap_on_chain(cap: int | None) -> int:
+    """A cap of program.toml as the contracts take it."""
     return NO_CAP if cap is None else cap
 
 
-def _three(quotas: Quotas) -> tuple[int, int, int]:
+def three(quotas: Quotas) -> tuple[int, int, int]:
+    """In the order of QuotaKind."""
     return quotas.mint, quotas.claim, quotas.manage
 
 
-def _seconds(moment: datetime | None) -> int:
+def seconds(moment: datetime | None) -> int:
+    """Unix seconds of `opens` or `closes`, 0 = none."""
     return 0 if moment is None else int(moment.timestamp())
 
 
-def _shown_cap(cap: int) -> str:
-    return "no cap" if cap == NO_CAP else str(cap)
-
-
-def _shown_time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else "none"
-
-
-def _shown_numbers(first: int, count: int) -> str:
-    return str(first) if count == 1 else f"{first} to {first + count - 1}"
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'
+def _data_gas(data: bytes) -> int:
+    return 16 * len(data) - 12 * data.count(0)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from nftloyalty.chain.client import Block, Call, Node, Receipt
 from nftloyalty.domain.address import Address
-from nftloyalty.errors import ChainProblem, Reverted
+from nftloyalty.errors import ChainProblem, FeesTooHigh, Reverted
 
 Item = TypeVar("Item")
 
@@ -104,7 +104,7 @@ def bisect_poison(
 def fees(node: Node, ceiling: int) -> Fees:
     """Enough for six full blocks in a row: twice the base fee and the usual tip, but never more than `ceiling`.
 
-    Raises ChainProblem if the chain asks for more than the ceiling now, or has no EIP-1559 fees.
+    Raises FeesTooHigh if the chain asks for more than the ceiling now, and ChainProblem if it has no EIP-1559 fees.
     """
     market = node.fees()
     if market.base_fee is None:
@@ -113,10 +113,7 @@ def fees(node: Node, ceiling: int) -> Fees:
             mend="use a chain that has them; all current public chains do",
         )
     if market.base_fee > ceiling:
-        raise ChainProblem(
-            f"gas costs {_gwei(market.base_fee)} gwei now, above the ceiling of {_gwei(ceiling)} gwei",
-            mend="wait until it is cheaper, or raise NFTLOYALTY_MAX_FEE_GWEI",
-        )
+        raise FeesTooHigh(market.base_fee, ceiling)
     max_fee = min(2 * market.base_fee + market.priority_fee, ceiling)
     return Fees(max_fee, min(market.priority_fee, max_fee))
 
@@ -140,7 +137,3 @@ def look(node: Node, hashes: Sequence[str], signer: Address) -> Sight:
             tx_hash: node.read_receipt(tx_hash, answer) for tx_hash, answer in zip(hashes, answers[2:], strict=True)
         },
     )
-
-
-def _gwei(wei: int) -> str:
-    return f"{wei / 10**9:.9g}"

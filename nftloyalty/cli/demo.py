@@ -22,7 +22,7 @@ from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.minting import MintPlan
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.relaying import Relay
-from nftloyalty.cli.session import load_program, out, read_text
+from nftloyalty.cli.session import load_program, out, read_lines
 from nftloyalty.config import Secret, Settings
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.devchain.server import listen, url_of
@@ -109,7 +109,7 @@ def _mint(app: App, here: Opened) -> tuple[MintPlan, MintPlan]:
 
 
 def _lines(name: str) -> list[str]:
-    return read_text(EXAMPLE / name).splitlines()
+    return list(read_lines(EXAMPLE / name))
 
 
 @contextmanager

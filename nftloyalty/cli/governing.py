@@ -15,6 +15,7 @@ from nftloyalty.app.opening import Opened, opened
 from nftloyalty.cli.session import err, out, print_json, print_table, running
 from nftloyalty.cli.times import moment
 from nftloyalty.cli.verifying import wallet_argument
+from nftloyalty.domain.times import shown_end
 from nftloyalty.domain.words import Role
 
 roles = typer.Typer(help="Who may do what.", no_args_is_help=True)
@@ -58,7 +59,12 @@ def show_done(done: Done | Unsigned) -> None:
         out.print(f"Done in transaction {done.tx_hash}, block {done.block}{', final' if done.final else ''}.")
         return
     err.print(f"The key of {done.signer} is not here. Have it send this transaction (in a Safe: as custom data):")
-    print_json({"from": done.signer, "to": done.to, "value": "0", "data": "0x" + done.data.hex()})
+    print_json(transaction_json(done))
+
+
+def transaction_json(unsigned: Unsigned) -> dict[str, object]:
+    """A transaction to be signed elsewhere, as wallets take it."""
+    return {"from": unsigned.signer, "to": unsigned.to, "value": "0", "data": "0x" + unsigned.data.hex()}
 
 
 def _tick() -> None:
@@ -225,15 +231,18 @@ def renew(
     if (until is None) == (days is None):
         raise typer.BadParameter("give one of --until and --days")
     wallet = wallet_argument(holder, "holder")
-
-    def act(app: App, here: Opened) -> Done | Unsigned:
+    with running(ctx) as (app, program):
         wanted = moment(until, "--until", app.now()) if until is not None else None
         term = timedelta(days=days) if days is not None else None
-        expiry, done = governing.renew(app, here, wallet, until=wanted, term=term, tick=_tick)
-        err.print(f"{wallet}: valid until {expiry:%Y-%m-%d %H:%M} UTC")
-        return done
-
-    _do(ctx, act)
+        renewal = governing.renew(app, opened(app, program), wallet, until=wanted, term=term, tick=_tick)
+        if renewal.begun_at is not None:
+            err.print(
+                f"This was begun on {renewal.begun_at:%Y-%m-%d at %H:%M UTC} and is finished now; no further term was "
+                "added. Run it again for one."
+            )
+        err.print(f"{wallet}: valid {shown_end(renewal.expires_at)}")
+        show_done(renewal.outcome)
+        governing.told(app, renewal)
 
 
 def set_tier(ctx: typer.Context, holder: Holder, tier: Annotated[str, typer.Argument(help="The tier's id.")]) -> None:

@@ -36,6 +36,7 @@ def new(ctx: typer.Context, name: Name) -> None:
     Example: nftloyalty keys new owner
     """
     with running_app(ctx) as app:
+        app.keystore.check_name(name)
         address = app.keystore.create(name, choose_password(session_of(ctx).settings, name))
         out.print(f"{name} {address}")
         err.print(f"Back up {app.keystore.folder / (name + '.json')} and its password: nobody can make it anew.")
@@ -54,10 +55,12 @@ def import_key(
     Example: nftloyalty keys import owner
     """
     with running_app(ctx) as app:
+        app.keystore.check_name(name)
         if file is None:
             private_key = prompt_password("Private key (64 hex digits, not shown): ")
         else:
             private_key = _stdin() if str(file) == "-" else read_text(file)
+        keyring.parse_private_key(private_key)
         out.print(
             f"{name} {app.keystore.import_key(name, private_key, choose_password(session_of(ctx).settings, name))}"
         )

@@ -1,31 +1,67 @@
 """`nftloyalty`: entry point, options shared by all commands, and how errors are shown.
 
-Exit status: 0 done or yes; 1 no (verify, gate) or a check failed; 2 the input is wrong and nothing was changed; 3 the
-chain, a key or the program stands in the way; 130 interrupted (run the same command again to go on).
+Exit status:
+    0    done, or yes
+    1    no (verify), a check failed (compile --check), rows were left out (mint, stamp), or a question was answered no
+    2    the input is wrong, and nothing was changed
+    3    the chain, a key, the database or the program stands in the way
+    4    a fault of ours, to be reported
+    130  interrupted: run the same command again to go on
+    141  whoever read the output stopped reading (`| head`)
 """
 
+import os
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+import nftloyalty
 from nftloyalty import __version__
-from nftloyalty.cli import governing, keys, minting, programs, serving, verifying, vouchers
+from nftloyalty.cli import (
+    governing,
+    keys,
+    minting,
+    programs,
+    recovering,
+    serving,
+    signers,
+    updating,
+    verifying,
+    vouchers,
+    waiting,
+)
 from nftloyalty.cli.session import err, out, start
 from nftloyalty.errors import BadInput, LoyaltyError
 
+FAULT = 4
+BROKEN_PIPE = 141
+"""What a shell shows for a program that SIGPIPE (13) has ended: 128 + 13."""
+
+SHOWN_PLACES = 6
+
 
 class _Commands(TyperGroup):
-    """All commands: one that is interrupted says that it can be run again."""
+    """All commands: one that is interrupted says that it can be run again, one that nobody listens to ends quietly."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            err.print("\nStopped. Nothing is lost: run the same command again to go on.")
+            result = super().invoke(ctx)
+            # Here and not at the end of the process, where a closed pipe could no longer be answered.
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt as stopped:
+            err.print()
+            show_notes(stopped)
+            err.print("Stopped. Nothing is lost: run the same command again to go on.")
             raise typer.Exit(130) from None
+        except BrokenPipeError:
+            _stop_writing()
+            raise typer.Exit(BROKEN_PIPE) from None
 
 
 app = typer.Typer(
@@ -37,7 +73,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (programs, keys, minting, verifying, vouchers, governing, serving):
+for module in (
+    programs,
+    updating,
+    keys,
+    minting,
+    waiting,
+    signers,
+    verifying,
+    vouchers,
+    governing,
+    recovering,
+    serving,
+):
     module.add_to(app)
 
 
@@ -66,7 +114,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command line and turn our own errors into sentences and an exit status."""
+    """Run the command line and turn errors into sentences and an exit status."""
     try:
         app(prog_name="nftloyalty")
     except BadInput as bad:
@@ -75,6 +123,9 @@ def main() -> None:
     except LoyaltyError as problem:
         show_error(problem)
         sys.exit(3)
+    except Exception as fault:
+        show_fault(fault)
+        sys.exit(FAULT)
 
 
 def show_error(problem: LoyaltyError) -> None:
@@ -84,3 +135,35 @@ def show_error(problem: LoyaltyError) -> None:
             err.print(f"  {each}")
     if problem.mend:
         err.print("Mend:", problem.mend)
+    show_notes(problem)
+
+
+def show_notes(error: BaseException) -> None:
+    """What the use case added on the error's way up: what stays accepted, say."""
+    for note in getattr(error, "__notes__", ()):
+        err.print(note)
+
+
+def show_fault(fault: Exception) -> None:
+    """An error that nobody foresaw, in a few lines fit for a report: where in our code it came from, but no values."""
+    said = "".join(letter if letter.isprintable() else " " for letter in str(fault))[:500]
+    err.print(f"Unexpected: {type(fault).__name__}: {said}", style="red")
+    err.print(f"This is a fault of nftloyalty {__version__}. Please report it with the lines above and below:")
+    house = Path(str(nftloyalty.__file__)).parent
+    places = [
+        f"  {Path(frame.filename).relative_to(house.parent)}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(fault.__traceback__)
+        if Path(frame.filename).is_relative_to(house)
+    ]
+    for place in places[-SHOWN_PLACES:]:
+        err.print(place)
+    show_notes(fault)
+    err.print("What was accepted is safe in the database; the same command can be run again.")
+
+
+def _stop_writing() -> None:
+    """Let what is still buffered go nowhere, instead of failing once more when the process ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

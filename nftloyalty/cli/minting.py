@@ -22,12 +22,14 @@ from rich.text import Text
 
 from nftloyalty.app import minting
 from nftloyalty.app.context import App
+from nftloyalty.app.gathering import quota_left
 from nftloyalty.app.minting import MintPlan, MintReport
 from nftloyalty.app.opening import Opened, opened
-from nftloyalty.cli.session import err, out, print_json, read_text, running
+from nftloyalty.cli.session import err, out, print_json, read_lines, running
 from nftloyalty.domain.cost import show
 from nftloyalty.domain.roster import Outcome
-from nftloyalty.errors import SignerBusy
+from nftloyalty.domain.times import shown_start
+from nftloyalty.errors import LoyaltyError, OutOfFunds, QuotaSpent, SignerBusy
 
 File = Annotated[Path, typer.Argument(help="CSV file; its first line names the columns.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and show the cost; send nothing.")]
@@ -53,13 +55,13 @@ def mint(
 ) -> None:
     """Mint membership cards to a file of members (address, tier, expiry).
 
-    Every bad row is named and nothing is sent. The same file can always be run again: nobody gets a second card.
+    Nothing is sent while a row is bad; each is named. The same file can always be run again: nobody gets a second card.
 
     Example: nftloyalty mint members.csv
     """
     with running(ctx) as (app, program):
         here = opened(app, program)
-        plan = minting.plan_cards(app, here, read_text(file).splitlines(), str(file))
+        plan = minting.plan_cards(app, here, read_lines(file), str(file))
         _run(app, here, plan, dry_run, spread, price, coin, as_json)
 
 
@@ -81,7 +83,7 @@ def stamp(
     """
     with running(ctx) as (app, program):
         here = opened(app, program)
-        plan = minting.plan_stamps(app, here, read_text(file).splitlines(), str(file), stamp_id)
+        plan = minting.plan_stamps(app, here, read_lines(file), str(file), stamp_id)
         _run(app, here, plan, dry_run, spread, price, coin, as_json)
 
 
@@ -95,10 +97,10 @@ def _run(
     coin: str,
     as_json: bool,
 ) -> None:
-    _show_plan(plan, price, coin)
+    left = _quota_left(app, here, plan)
+    _show_plan(plan, left, price, coin)
     if dry_run:
-        if as_json:
-            print_json(_plan_json(plan))
+        _end_dry_run(app, plan, left, spread, as_json)
         return
     told: list[str] = []
 
@@ -107,36 +109,75 @@ def _run(
             err.print(f"{busy.message}. Watching it do the work; Ctrl-C is safe.")
             told.append(busy.message)
 
+    def on_trouble(trouble: LoyaltyError) -> None:
+        err.print(f"{trouble.message}. Trying again; Ctrl-C is safe, and the same command goes on.")
+
     with _Bar(plan) as (advance, waiting_until):
         report = minting.mint(
-            app, here, plan, spread=spread, progress=advance, waiting_until=waiting_until, on_busy=on_busy
+            app,
+            here,
+            plan,
+            spread=spread,
+            progress=advance,
+            waiting_until=waiting_until,
+            on_busy=on_busy,
+            on_trouble=on_trouble,
         )
     _show_report(report, as_json)
     if report.rejected or report.waiting:
         raise typer.Exit(1)
 
 
-def _show_plan(plan: MintPlan, price: str | None, coin: str) -> None:
+def _quota_left(app: App, here: Opened, plan: MintPlan) -> int:
+    """What today's quota has room for, also where the plan had no reason to ask because every row is done."""
+    asked = plan.open_rows or plan.count(Outcome.CONTINUING)
+    return max(0, plan.quota_left if asked else quota_left(app, here.row, plan.kind))
+
+
+def _show_plan(plan: MintPlan, left: int, price: str | None, coin: str) -> None:
     todo = len(plan.open_rows)
     err.print(
-        f"{plan.source}: {len(plan.rows):,} good rows: {todo:,} to do, {plan.count(Outcome.CONTINUING):,} under way, "
-        f"{plan.count(Outcome.DONE):,} done."
+        f"{plan.source}: {_counted(len(plan.rows), 'good row')}: {todo:,} to do, "
+        f"{plan.count(Outcome.CONTINUING):,} under way, {plan.count(Outcome.DONE):,} done."
     )
     if plan.gone:
         err.print(
             f"{plan.gone:,} of those done hold it no longer: they left, moved to another wallet, or were revoked."
         )
     if plan.batches is not None and plan.cost is not None:
+        about = "" if left else "about (no row can be tried while the quota is used up) "
         err.print(
-            f"{plan.batches.batches:,} transactions of up to {plan.batches.size:,} rows, "
-            f"{show(plan.cost, coin, decimal_of(price))}."
+            f"{_counted(plan.batches.batches, 'transaction')} of up to {_counted(plan.batches.size, 'row')}, "
+            f"{about}{show(plan.cost, coin, decimal_of(price))}."
         )
-        err.print(f"Today's quota has room for {plan.quota_left:,} more.")
-        if todo > plan.quota_left:
-            err.print("That is too little for this file: it needs --spread, or a higher quota.")
+        err.print(f"Today's quota has room for {left:,} more.")
+        if todo > left:
+            err.print(f"That is too little for this file by {todo - left:,}: it needs --spread, or a higher quota.")
 
 
-def _plan_json(plan: MintPlan) -> dict[str, object]:
+def _end_dry_run(app: App, plan: MintPlan, left: int, spread: bool, as_json: bool) -> None:
+    """Say what would stop the real run before it sends anything, and end with that run's exit status."""
+    balance = app.node.balance(plan.minter)
+    obstacles: list[LoyaltyError] = []
+    if plan.open_rows and len(plan.open_rows) > left and not spread:
+        obstacles.append(
+            QuotaSpent(
+                f"{_counted(len(plan.open_rows), 'row')} to mint, but today's quota has {left:,} left",
+                mend="spread it over days with --spread, or let the owner raise it with `nftloyalty quota set`",
+            )
+        )
+    if plan.cost is not None and balance < plan.cost.wei:
+        obstacles.append(OutOfFunds(plan.minter, balance, plan.cost.wei))
+    if as_json:
+        print_json({**_plan_json(plan, left), "balance_wei": str(balance), "obstacles": [o.code for o in obstacles]})
+    for obstacle in obstacles:
+        err.print("Error:", obstacle.message, style="red")
+        err.print("Mend:", obstacle.mend)
+    if obstacles:
+        raise typer.Exit(3)
+
+
+def _plan_json(plan: MintPlan, left: int) -> dict[str, object]:
     return {
         "rows": len(plan.rows),
         "to_do": len(plan.open_rows),
@@ -144,9 +185,14 @@ def _plan_json(plan: MintPlan) -> dict[str, object]:
         "done": plan.count(Outcome.DONE),
         "transactions": plan.batches.batches if plan.batches else 0,
         "gas": plan.batches.gas if plan.batches else 0,
+        "gas_is_measured": plan.batches is None or left > 0,
         "cost_wei": str(plan.cost.wei) if plan.cost else "0",
-        "quota_left": plan.quota_left,
+        "quota_left": left,
     }
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def decimal_of(price: str | None) -> Decimal | None:
@@ -162,6 +208,7 @@ def decimal_of(price: str | None) -> Decimal | None:
 
 
 LINE_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 class _Rate(ProgressColumn):
@@ -179,6 +226,7 @@ class _Bar:
         self._total = len(plan.open_rows) + plan.count(Outcome.CONTINUING)
         self._most = 0
         self._line_at = time.monotonic() + LINE_SECONDS
+        self._told: datetime | None = None
         self._progress = Progress(
             TextColumn("on chain"),
             BarColumn(),
@@ -207,10 +255,13 @@ class _Bar:
             self._line_at = time.monotonic() + LINE_SECONDS
 
     def _wait(self, moment: datetime) -> None:
-        self._progress.console.print(
-            f"Today's quota is used up. Going on at {moment:%Y-%m-%d %H:%M} UTC; Ctrl-C stops safely until then."
-        )
-        time.sleep(60)
+        if moment != self._told:
+            self._told = moment
+            self._progress.console.print(
+                f"Today's quota is used up. Going on {shown_start(int(moment.timestamp()))}; Ctrl-C stops safely until "
+                "then, and the same command goes on."
+            )
+        time.sleep(WAIT_SECONDS)
 
 
 def _show_report(report: MintReport, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nftloyalty.app import deploying
-from nftloyalty.app.deploying import Deployed, Prepared
+from nftloyalty.app.deploying import Deployed, Difference, Prepared
 from nftloyalty.cli.minting import decimal_of
 from nftloyalty.cli.session import cant_write, err, out, print_json, running, running_app, session_of
 from nftloyalty.domain.cost import show
@@ -64,7 +64,9 @@ def deploy(
     money = decimal_of(price)
     with running(ctx) as (app, program):
         if dry_run:
-            _show_plan(deploying.prepare(app, program), coin, money, as_json)
+            prepared = deploying.prepare(app, program)
+            _show_plan(prepared, coin, money, as_json)
+            deploying.check_opener(app, prepared)
             return
         deployed = deploying.deploy(app, program, tick=lambda what: err.print(f"... {what}"))
         _show(deployed, as_json)
@@ -92,7 +94,12 @@ def _show_plan(prepared: Prepared, coin: str, money: Decimal | None, as_json: bo
                 "steps": [] if prepared.already_open else [*steps, "open the program"],
                 "gas": prepared.cost.gas,
                 "cost_wei": str(prepared.cost.wei),
-                "differences": list(prepared.differences),
+                "data_fee_included": prepared.cost.data_fee_wei is not None,
+                "coin": coin,
+                "price": None if money is None else str(money),
+                "cost_in_money": None if money is None else f"{prepared.cost.wei * money / 10**18:f}",
+                "payer": prepared.powers.opener,
+                "differences": [str(each) for each in prepared.differences],
             }
         )
         return
@@ -119,7 +126,7 @@ def _show(deployed: Deployed, as_json: bool) -> None:
                 "stamps": deployed.stamps,
                 "transactions": list(deployed.sent),
                 "gas_used": deployed.gas_used,
-                "differences": list(deployed.differences),
+                "differences": [str(each) for each in deployed.differences],
             }
         )
         return
@@ -130,7 +137,9 @@ def _show(deployed: Deployed, as_json: bool) -> None:
     out.print(f"{len(deployed.sent)} transactions, {deployed.gas_used:,} gas, of which opening {deployed.open_gas:,}.")
 
 
-def _show_open(membership: str, differences: tuple[str, ...]) -> None:
+def _show_open(membership: str, differences: tuple[Difference, ...]) -> None:
     out.print(f"Already open at {membership}; nothing was sent.")
-    for line in differences:
-        out.print(f"  differs: {line}", markup=False)
+    for each in differences:
+        out.print(f"  differs: {each}")
+    if any(each.changes for each in differences):
+        out.print("`nftloyalty update` changes on chain what can be changed.")

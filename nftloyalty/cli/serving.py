@@ -41,6 +41,7 @@ def chain(
     Example: nftloyalty chain
     """
     with until_stopped():
+        check_port("chain", host, port)
         devchain.serve(
             host, port, ready=lambda url: err.print(f"A new chain at {url}. Ctrl-C ends it and all that is on it.")
         )
@@ -58,36 +59,44 @@ def serve(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    if loopback_address(host) is None:
-        raise BadInput(
-            "serve",
-            [
-                Problem(
-                    "--host", f"{host} is not a loopback address", "there are no API keys yet, so serve on 127.0.0.1"
-                )
-            ],
-        )
-    with until_stopped(), running(ctx) as (app, program), listen(host, port) as listener:
+    with until_stopped(), running(ctx) as (app, program):
+        # The port is tried before anybody types a password, and listened on only when all else is ready: who connects
+        # to a port that listens waits for an answer.
+        check_port("serve", host, port)
         here = opened(app, program)
         relay = None if read_only else relay_of(app, here)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_web(Service(app, here, relay)),
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=STOP_SECONDS,
+        with listen(host, port) as listener:
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    create_web(Service(app, here, relay)),
+                    log_config=None,
+                    log_level="warning",
+                    access_log=False,
+                    proxy_headers=False,
+                    timeout_graceful_shutdown=STOP_SECONDS,
+                )
             )
-        )
-        try:
-            if relay is not None:
-                relay.start()
-            err.print(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
-            server.run(sockets=[listener])
-        finally:
-            if relay is not None:
-                relay.stop()
+            try:
+                if relay is not None:
+                    relay.start()
+                err.print(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
+                server.run(sockets=[listener])
+            finally:
+                if relay is not None:
+                    relay.stop()
+
+
+def check_port(command: str, host: str, port: int) -> None:
+    """Raises BadInput naming the option to change if this address can't be listened on."""
+    if loopback_address(host) is None:
+        what = f"{host} is not an address of this machine alone"
+        raise BadInput(command, [Problem("--host", what, "use 127.0.0.1, ::1 or localhost")])
+    try:
+        listen(host, port).close()
+    except BadInput as refused:
+        what = f"port {port} on {host} {refused.problems[0].what}"
+        mend = f"stop what uses it, or choose another: nftloyalty {command} --port {port % 65_535 + 1}"
+        raise BadInput(command, [Problem("--port", what, mend)]) from None
 
 
 def relay_of(app: App, here: Opened) -> Relay:
@@ -105,6 +114,8 @@ def demo(
     Example: nftloyalty demo
     """
     with until_stopped():
+        # Before half a minute of work.
+        check_port("demo", "127.0.0.1", port)
         demo_run.run(session_of(ctx).settings, exit_after=exit_after, port=port)
 
 

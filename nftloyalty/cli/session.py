@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -15,15 +15,29 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from nftloyalty.app.context import App, build_app, password_from
+from nftloyalty.app.keyring import LEAST_PASSWORD_LENGTH, check_password
+from nftloyalty.app.privacy import loose_files
 from nftloyalty.config import Settings, from_environment
 from nftloyalty.domain.program import Program
 from nftloyalty.domain.program_file import read_program
+from nftloyalty.domain.roster_file import MOST_BYTES, lines_of
 from nftloyalty.errors import BadInput, KeyProblem, Problem
+
+
+class _Output(Console):
+    """A console that tells of a closed pipe (`nftloyalty export | head`) instead of ending the process by itself."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
 
 # Results go to stdout and can be piped; progress, questions and errors go to stderr. Nothing is markup: the names of
 # programs and files may hold brackets.
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+out = _Output(highlight=False, soft_wrap=True, markup=False)
+err = _Output(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+MOST_TEXT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,16 +49,44 @@ class Session:
 
 
 def start(program: Path, rpc: str | None, home: Path | None, password_file: Path | None) -> Session:
-    """Read the environment, with options given on the command line in front."""
+    """Read the environment, with options given on the command line in front.
+
+    Raises BadInput naming what was given: the option where there was one, else the variable.
+    """
     environment: dict[str, str] = dict(os.environ)
-    if rpc is not None:
-        environment["NFTLOYALTY_RPC_URL"] = rpc
-    if home is not None:
-        environment["NFTLOYALTY_HOME"] = str(home)
+    options: dict[str, str] = {}
+    for setting, option, given in (
+        ("NFTLOYALTY_RPC_URL", "--rpc", rpc),
+        ("NFTLOYALTY_HOME", "--home", home),
+        ("NFTLOYALTY_KEY_PASSWORD_FILE", "--password-file", password_file),
+    ):
+        if given is not None:
+            environment[setting] = str(given)
+            options[setting] = option
     if password_file is not None:
-        environment["NFTLOYALTY_KEY_PASSWORD_FILE"] = str(password_file)
         environment.pop("NFTLOYALTY_KEY_PASSWORD", None)
-    return Session(program_path=program, settings=from_environment(environment))
+    try:
+        settings = from_environment(environment)
+    except BadInput as wrong:
+        places = [replace(each, place=options.get(each.place, each.place)) for each in wrong.problems]
+        raise BadInput("the settings", places) from None
+    if password_file is not None:
+        _check_readable(password_file)
+    return Session(program_path=program, settings=settings)
+
+
+def _check_readable(password_file: Path) -> None:
+    """Raises BadInput. Nothing is read: it may be a pipe, which can be read only once."""
+    if password_file.is_dir():
+        what = "is a folder"
+    elif not password_file.exists():
+        what = "there is no such file"
+    elif not os.access(password_file, os.R_OK):
+        what = "can't be read by this user"
+    else:
+        return
+    problem = Problem("--password-file", f"{password_file}: {what}", "name a file whose first line is the password")
+    raise BadInput("the settings", [problem])
 
 
 def session_of(ctx: typer.Context) -> Session:
@@ -60,13 +102,44 @@ def load_program(path: Path) -> Program:
 
 
 def read_text(path: Path, mend: str = "") -> str:
-    """A UTF-8 file. Raises BadInput if it is missing or not text."""
+    """A UTF-8 file of at most a megabyte. Raises BadInput if it is missing, longer, or not text."""
+    content = _content(path, MOST_TEXT_BYTES, mend)
     try:
-        return path.read_text(encoding="utf-8")
+        return content.decode("utf-8")
+    except UnicodeDecodeError as failure:
+        # Up to the first bad byte it is text, and its lines are those of an editor.
+        line = len(content[: failure.start].decode("utf-8").replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+        raise BadInput(str(path), [Problem(f"line {line}", "is not UTF-8", "save the file as UTF-8 text")]) from None
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a list of members. Raises BadInput if it is missing or larger than any list.
+
+    What stands in the lines, also what is no text, is for `domain.roster_file` to judge.
+    """
+    return lines_of(_content(path, MOST_BYTES))
+
+
+def _content(path: Path, most: int, mend: str = "") -> bytes:
+    """What a file holds. No more than `most` bytes are ever read: devices and pipes tell no size."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except FileNotFoundError:
-        raise BadInput(str(path), [Problem(str(path), "there is no such file", mend)]) from None
-    except (OSError, UnicodeDecodeError) as failure:
-        raise BadInput(str(path), [Problem(str(path), f"can't be read as text: {failure}")]) from None
+        raise _unreadable(path, "there is no such file", mend) from None
+    except IsADirectoryError:
+        raise _unreadable(path, "is a folder", "name a file in it") from None
+    except OSError as failure:
+        raise _unreadable(path, f"can't be read: {failure.strerror}") from None
+    except ValueError:  # of a path that no system takes
+        raise _unreadable(path, "is not the name of a file") from None
+    if len(content) > most:
+        raise _unreadable(path, f"is larger than {most // 1024**2} MB", "split it, or check that it is the right file")
+    return content
+
+
+def _unreadable(path: Path, what: str, mend: str = "") -> BadInput:
+    return BadInput(str(path), [Problem(str(path), what, mend)])
 
 
 @contextmanager
@@ -83,6 +156,8 @@ def running_app(ctx: typer.Context) -> Iterator[App]:
     """The app alone, for commands that need no program."""
     settings = session_of(ctx).settings
     app = build_app(settings, password=asking(settings))
+    for path in loose_files(app):
+        err.print(f"Warning: others on this machine can read {path}; shut them out: chmod go-rwx {path}")
     try:
         yield app
     finally:
@@ -118,13 +193,28 @@ def prompt_password(question: str) -> str:
 
 
 def choose_password(settings: Settings, name: str) -> str:
-    """The password for a new key: from the settings, else asked for twice."""
+    """The password for a new key: from the settings, else asked for twice. Raises KeyProblem as soon as it can't be."""
     if settings.password is not None or settings.password_file is not None:
         return password_from(settings)(name)
-    first = prompt_password(f"Password for the new key {name}: ")
+    first = prompt_password(f"Password for the new key {name} (at least {LEAST_PASSWORD_LENGTH} characters): ")
+    check_password(first)
     if prompt_password("The same again: ") != first:
         raise KeyProblem("the two passwords differ", mend="try again")
     return first
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only if the person at the terminal says so, or has said so with --yes. Ends the command with status 1
+    otherwise, and raises BadInput where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        what = "is needed where there is no terminal to ask at"
+        raise BadInput("the command", [Problem("--yes", what, "look at what is listed, then give it")])
+    err.print(f"{question} [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        err.print("Nothing was changed.")
+        raise typer.Exit(1)
 
 
 def print_json(value: Mapping[str, object] | list[object]) -> None:

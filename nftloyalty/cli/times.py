@@ -1,24 +1,29 @@
 """Dates and times on the command line, read as in the members' files."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
+from nftloyalty.domain.times import WrongTime, at, parse_end, parse_expiry
 from nftloyalty.errors import BadInput, Problem
-
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def moment(text: str, name: str, now: datetime) -> datetime:
     """A date (through the end of that day in UTC) or a time with its zone, later than `now`. Raises BadInput."""
-    mend = "a date as 2030-12-31, or a time as 2030-12-31T18:00:00+07:00"
     try:
-        found = datetime.fromisoformat(text)
-        if _DATE.fullmatch(text):
-            found = found.replace(tzinfo=UTC) + timedelta(days=1)
-    except (ValueError, OverflowError):
-        raise BadInput("the command", [Problem(name, f"{text!r} is not a date or time", mend)]) from None
-    if found.tzinfo is None:
-        raise BadInput("the command", [Problem(name, f"{text!r} has no time zone", mend)])
-    if found <= now:
-        raise BadInput("the command", [Problem(name, f"{text!r} is past", "give a later one")])
-    return found
+        found = parse_end(text)
+        if found <= now.timestamp():
+            raise WrongTime("is past", "give a later one")
+    except WrongTime as wrong:
+        raise _problem(text, name, wrong) from None
+    return at(found)
+
+
+def expiry(text: str | None, name: str, now: datetime) -> int:
+    """A card's expiry in unix seconds, 0 = for life: not given, empty or `never`. Raises BadInput."""
+    try:
+        return parse_expiry(text or "", now)
+    except WrongTime as wrong:
+        raise _problem(str(text), name, wrong) from None
+
+
+def _problem(text: str, name: str, wrong: WrongTime) -> BadInput:
+    return BadInput("the command", [Problem(name, f"{text!r} {wrong.what}", wrong.mend)])

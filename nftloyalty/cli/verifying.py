@@ -9,6 +9,7 @@ from nftloyalty.app.opening import opened
 from nftloyalty.cli.session import out, print_json, running
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.domain.gate import Decision
+from nftloyalty.domain.times import shown_end
 from nftloyalty.errors import BadInput, Problem
 
 
@@ -41,7 +42,7 @@ def verify(
             reasons = [{"code": reason.code.value, "sentence": reason.sentence} for reason in decision.reasons]
             print_json({**found, "allowed": decision.allowed, "reasons": reasons})
         else:
-            _show(found, decision)
+            _show(found, held.holding.card.expires_at, decision)
     if not decision.allowed:
         raise typer.Exit(1)
 
@@ -54,13 +55,13 @@ def wallet_argument(text: str, name: str) -> Address:
         raise BadInput("the command", [Problem(name, f"{text!r}: {wrong}")]) from None
 
 
-def _show(found: dict[str, Any], decision: Decision) -> None:
+def _show(found: dict[str, Any], expires_at: int, decision: Decision) -> None:
     card = found["card"]
     out.print(f"Wallet   {found['wallet']}")
     if card is None:
         out.print("Card     none")
     else:
-        until = f"until {card['expires_at']}" if card["expires_at"] else "for life"
+        until = shown_end(expires_at) if expires_at else "for life"
         out.print(
             f"Card     {card['tier'] or card['tier_number']}, member number {card['member_number']}, "
             f"{'active' if card['active'] else 'expired'}, {until}"
@@ -68,7 +69,8 @@ def _show(found: dict[str, Any], decision: Decision) -> None:
     names = ", ".join(stamp.get("id") or f"season {stamp['season']} type {stamp['type']}" for stamp in found["stamps"])
     out.print(f"Stamps   {names or 'none'}")
     as_of = found["as_of"]
-    out.print(f"As of    block {as_of['block']} ({as_of['timestamp']}{', final' if as_of['final'] else ''})")
+    final = "final" if as_of["final"] else "may still be undone"
+    out.print(f"As of    block {as_of['block']} ({as_of['timestamp']}, {final})")
     out.print(
         f"Answer   {'yes' if decision.allowed else 'no: ' + '; '.join(each.sentence for each in decision.reasons)}"
     )

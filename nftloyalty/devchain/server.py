@@ -1,5 +1,6 @@
 """The development chain over HTTP, on loopback only: its accounts are open to whoever reaches it."""
 
+import errno
 import ipaddress
 import json
 import re
@@ -84,7 +85,7 @@ def listen(host: str, port: int) -> socket.socket:
     if address is None:
         _refuse(
             f"host {host}",
-            "is not a loopback address, and anybody who reaches this chain may spend its accounts",
+            "is not an address of this machine alone, and whoever reaches this server may use it",
             "use 127.0.0.1, ::1 or localhost",
         )
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
@@ -97,8 +98,20 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
-        _refuse(f"port {port}", f"can't be had: {error}", "stop what uses it, or choose another port")
+        _refuse(f"port {port}", _why_not(error), "choose another with --port; 0 takes any that is free")
     return listener
+
+
+def _why_not(error: OSError | OverflowError) -> str:
+    """Why a port can't be had."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.EADDRINUSE:
+        return "is taken: another server listens there"
+    if code == errno.EACCES:
+        return "may not be used by this user; ports below 1024 are the system's"
+    if isinstance(error, OverflowError):
+        return "is no port: they go from 0 to 65535"
+    return f"can't be had: {error.strerror or error}"
 
 
 def loopback_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -206,4 +219,4 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _refuse(place: str, what: str, mend: str) -> NoReturn:
-    raise BadInput("the chain server", [Problem(place, what, mend)])
+    raise BadInput("the server", [Problem(place, what, mend)])

@@ -37,7 +37,7 @@ def parse_address(text: str) -> Address:
     lower = digits.lower()
     address = checksummed(lower)
     if address != text and digits != lower and digits != digits.upper():
-        raise ValueError(f"wrong checksum (a mistyped digit, or did you mean {address}?)")
+        raise ValueError("wrong checksum, so a character of it is not as it was")
     return address
 
 

@@ -1,10 +1,11 @@
 """Whether a wallet may have something: conditions on its membership and stamps, judged at one block."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from nftloyalty.domain.program import Program
+from nftloyalty.domain.times import shown_end
 from nftloyalty.domain.words import CardWord, Flag, StampsWord
 
 
@@ -96,8 +97,7 @@ def _membership_reasons(card: CardWord, min_tier: int, timestamp: int, program: 
         return [_absence(card)]
     reasons = []
     if not card.active_at(timestamp):
-        since = datetime.fromtimestamp(card.expires_at, UTC)
-        reasons.append(Reason(ReasonCode.EXPIRED, f"the membership expired on {since:%Y-%m-%d at %H:%M:%S} UTC"))
+        reasons.append(Reason(ReasonCode.EXPIRED, f"the membership was valid {shown_end(card.expires_at)}"))
     if card.tier < min_tier:
         has, wants = (
             (program.tier_name(card.tier), program.tier_name(min_tier))

@@ -11,7 +11,7 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from nftloyalty.domain.address import parse_address
@@ -150,7 +150,6 @@ def _closes(value: object) -> datetime:
 
 
 def _moment(value: object, days_added_to_a_date: int) -> datetime:
-    mend = "write a date as 2027-01-31, or a time with its zone as 2027-01-31T09:00:00+07:00, both without quotes"
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise _Wrong("is a time without a zone", f"add it, as {value.isoformat()}+00:00")
@@ -167,7 +166,10 @@ def _moment(value: object, days_added_to_a_date: int) -> datetime:
         except OverflowError:
             raise _Wrong("is out of range", "leave the key out for no end") from None
     else:
-        raise _Wrong("is not a date", mend)
+        mend = "write a date as 2027-01-31, or a time with its zone as 2027-01-31T09:00:00+07:00, both without quotes"
+        # Quotes are left out: the value may have come without them.
+        shown = _quoted(str(value))[1:-1] if isinstance(value, str | int | float | time) else "this"
+        raise _Wrong(f"{shown} is not a date", mend)
     if moment.timestamp() <= 0:
         raise _Wrong("is out of range", "from 1970 on")
     return moment
@@ -289,16 +291,47 @@ def read_program(text: str, source: str) -> Program:
     Places read `line 12, stamps[2].cap`: the second `[[stamps]]` of the file. `source` names the file in the error.
     """
     text = text.removeprefix("\ufeff")  # some editors on Windows begin a file with a byte order mark
+    wrong: Problem | None = None
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         # Besides TOMLDecodeError, which is a ValueError: numbers of thousands of digits, lists nested as deep.
-        raise BadInput(source, [_syntax_problem(str(error), text)]) from None
+        wrong = _syntax_problem(str(error), text)
+        # A day that no calendar has ends TOML's reading. As text it is read on, and named with all that is wrong.
+        text = _with_bad_dates_as_text(text)
+        try:
+            data = tomllib.loads(text)
+        except (ValueError, RecursionError):
+            raise BadInput(source, [wrong]) from None
     reader = _Reader(data, _Lines(text))
     program = reader.read()
     if program is None:
         raise BadInput(source, reader.sorted_problems())
+    if wrong is not None:
+        # The bad date stood where text belongs.
+        raise BadInput(source, [wrong])
     return program
+
+
+_DATE_LIKE = re.compile(
+    r"""^(\s*(?:[A-Za-z0-9_.-]+|"[^"]*"|'[^']*')\s*=\s*)  # a key
+    (\d{1,4}[-./]\d{1,2}[-./]\d{1,4}[0-9A-Za-z:.+ -]*?)  # what may have been meant as a date or time
+    (\s*(?:\#.*)?)$""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def _with_bad_dates_as_text(text: str) -> str:
+    """The text with quotes around every value that looks like a date and is none. Lines stay where they are."""
+
+    def quoted(found: re.Match[str]) -> str:
+        try:
+            tomllib.loads(f"date = {found[2]}")
+        except ValueError:
+            return f'{found[1]}"{found[2]}"{found[3]}'
+        return found[0]
+
+    return _DATE_LIKE.sub(quoted, text)
 
 
 def _syntax_problem(message: str, text: str) -> Problem:

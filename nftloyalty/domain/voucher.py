@@ -14,7 +14,19 @@ from typing import Any
 
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.domain.words import STAMP_TYPES
-from nftloyalty.errors import BadInput, Problem
+from nftloyalty.errors import BadInput, LoyaltyError, Problem
+
+AS_MADE = "send the voucher exactly as it was made"
+"""Mends most faults: vouchers are made by a program and spoilt on their way."""
+
+
+class VoucherExpired(LoyaltyError):
+    """It can't be claimed any more. `was_valid` says until when it could, as `shown_end` writes it."""
+
+    code = "expired"
+
+    def __init__(self, was_valid: str) -> None:
+        super().__init__(f"the voucher was valid {was_valid}", mend="ask for a new voucher")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +149,7 @@ class _Reader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
 
-    def problem(self, place: str, what: str, mend: str = "") -> None:
+    def problem(self, place: str, what: str, mend: str = AS_MADE) -> None:
         self.problems.append(Problem(place, what, mend))
 
     def table(self, data: object, place: str, names: tuple[str, ...]) -> Mapping[str, Any] | None:
@@ -147,7 +159,7 @@ class _Reader:
         for name in data:
             if name not in names:
                 near = difflib.get_close_matches(str(name), names, 1)
-                self.problem(_join(place, str(name)), "is not known", f"did you mean {near[0]}?" if near else "")
+                self.problem(_join(place, str(name)), "is not known", f"did you mean {near[0]}?" if near else AS_MADE)
         for name in names:
             if name not in data:
                 self.problem(_join(place, name), "is missing")

@@ -167,9 +167,20 @@ def card_item(address: Address, tier: int, expires_at: int) -> int:
     return _pack((address_number(address), _ADDRESS_BITS), (tier, 8), (expires_at, 40))
 
 
+def split_card_item(item: int) -> tuple[Address, int, int]:
+    """(holder, tier, expiry in unix seconds) of an item of `mintBatch` of the membership contract."""
+    holder, tier, expires_at = _unpack(item, (_ADDRESS_BITS, 8, 40))
+    return number_address(holder), tier, expires_at
+
+
 def renewal_item(address: Address, new: int, expected: int) -> int:
     """Item of `renewBatch`: the expiry wanted and the one the caller believes is there, in unix seconds."""
     return _pack((address_number(address), _ADDRESS_BITS), (new, 40), (expected, 40))
+
+
+def renewal_expiry(item: int) -> int:
+    """The expiry wanted by an item of `renewBatch`, in unix seconds."""
+    return item >> _ADDRESS_BITS & ((1 << 40) - 1)
 
 
 def tier_item(address: Address, tier: int) -> int:

@@ -7,7 +7,7 @@ instead of failing half-way. PostgreSQL is spoken to through psycopg 3. A URL's 
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from nftloyalty.errors import BadInput, DatabaseProblem, Problem, ProgramProblem
 
@@ -207,32 +207,73 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def _reachable(engine: Engine) -> Iterator[Connection]:
+def _reachable(engine: Engine, *, reading: bool = False) -> Iterator[Connection]:
+    """A connection; trouble of the database inside the block becomes DatabaseProblem."""
     try:
         connection = engine.connect()
     except DBAPIError as failure:
         raise _unreachable(engine, failure) from None
-    with connection:
-        yield connection
+    try:
+        with connection:
+            yield connection
+    except DBAPIError as failure:
+        if not _is_trouble(failure, reading=reading):
+            raise
+        raise _unreachable(engine, failure) from None
 
 
 @contextmanager
 def _connected(engine: Engine, options: dict[str, Any]) -> Iterator[Connection]:
-    with _reachable(engine) as plain:
+    with _reachable(engine, reading=bool(options)) as plain:
         connection = plain.execution_options(**options) if options else plain
-        try:
-            transaction = connection.begin()
-        except OperationalError as failure:
-            raise _unreachable(engine, failure) from None
-        with transaction:
+        with connection.begin():
             yield connection
+
+
+def _is_trouble(failure: DBAPIError, *, reading: bool) -> bool:
+    """Whether the database itself is in trouble (locked, full, damaged, gone), at a statement or at the commit. What is
+    left are statements that are wrong, which is our fault and stays as it is."""
+    if failure.connection_invalidated:
+        return True
+    if isinstance(failure.orig, sqlite3.Error):
+        code = _sqlite_code(failure)
+        # Writing in a read transaction is answered like a file that can't be written to.
+        return code not in (None, sqlite3.SQLITE_ERROR) and not (reading and code == sqlite3.SQLITE_READONLY)
+    return isinstance(failure, (OperationalError, InterfaceError))
 
 
 def _unreachable(engine: Engine, failure: DBAPIError) -> DatabaseProblem:
     why = " ".join(str(failure.orig).split())
     if engine.url.password:
         why = why.replace(str(engine.url.password), "***")
-    return DatabaseProblem(address_of(engine), why)
+    state = str(getattr(failure.orig, "sqlstate", None) or "")
+    return DatabaseProblem(address_of(engine), why, mend=_MENDS.get(_sqlite_code(failure) or state[:2], ""))
+
+
+def _sqlite_code(failure: DBAPIError) -> int | None:
+    """SQLite's primary result code; None for another database, or for an error that the driver itself raised."""
+    code = getattr(failure.orig, "sqlite_errorcode", None)
+    # An integrity error says that a value is wrong, not the database.
+    return None if code is None or code & 0xFF == sqlite3.SQLITE_CONSTRAINT else code & 0xFF
+
+
+_AGAIN = "nothing is lost: then run the same command again"
+_BUSY = f"wait until the process that holds it has ended, or stop it; {_AGAIN}"
+_FULL = f"make room on the disk; {_AGAIN}"
+_MENDS: Mapping[int | str, str] = {
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: put back the newest backup, before anything else is sent",
+    sqlite3.SQLITE_NOTADB: "this file is no database of ours: name another NFTLOYALTY_HOME or DATABASE_URL",
+    # SQLSTATE classes of PostgreSQL (its manual, appendix A).
+    "08": f"the connection broke off; {_AGAIN}",
+    "40": f"two processes got into each other's way; {_AGAIN}",
+    "53": f"the server has no disk, memory or connections left: make room; {_AGAIN}",
+    "55": _BUSY,
+    "57": f"the server is being stopped or started; {_AGAIN}",
+}
+"""What helps, by SQLite's result code or PostgreSQL's class of errors; others get the general advice."""
 
 
 def _switch_foreign_keys(connection: Connection, *, on: bool) -> None:

@@ -40,7 +40,10 @@ class NewIntent:
 
 @dataclass(frozen=True)
 class IntentRow:
-    """`code` is the contract's skip code: set while INCLUDED it foretells REJECTED. `log_index` is its proof's."""
+    """`code` is the contract's skip code: set while INCLUDED it foretells REJECTED. `log_index` is its proof's.
+
+    `reverts` counts the transactions that held it and failed for good.
+    """
 
     id: int
     public_id: str
@@ -63,6 +66,7 @@ class IntentRow:
     error: str | None
     created_at: datetime
     updated_at: datetime
+    reverts: int
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,7 @@ def ask_again(tx: Connection, new: Iterable[NewIntent], now: datetime) -> int:
             log_index=None,
             code=None,
             error=None,
+            reverts=0,
         )
     )
     again = 0
@@ -224,18 +229,18 @@ def waiting(
     signer: int,
     *,
     limit: int,
-    kinds: Collection[Kind] | None = None,
+    only: Group | None = None,
     skip: Collection[Group] = (),
 ) -> list[IntentRow]:
     """Up to `limit` RECEIVED intents of one group (program, kind, stamp type), oldest first.
 
     It is the group whose oldest waiting intent is the oldest, so no program waits behind a later airdrop of another.
-    `kinds` narrows the choice; groups in `skip` are passed over (their quota is spent, say). Empty if nothing waits.
+    `only` names the group instead; groups in `skip` are passed over (their quota is spent, say). Empty if none waits.
     """
     waits = (intents.c.signer == signer, intents.c.state == IntentState.RECEIVED)
     oldest = select(intents.c.program, intents.c.kind, intents.c.stamp_type).where(*waits)
-    if kinds is not None:
-        oldest = oldest.where(intents.c.kind.in_(list(kinds)))
+    if only is not None:
+        oldest = oldest.where(_in_group(only))
     for passed in skip:
         oldest = oldest.where(not_(_in_group(passed)))
     first = tx.execute(oldest.order_by(intents.c.id).limit(1)).one_or_none()
@@ -284,6 +289,54 @@ def reject(
 def cancel(tx: Connection, ids: Sequence[int], now: datetime) -> None:
     """RECEIVED → CANCELLED: nothing was reserved for these yet. All of them, or IllegalTransition."""
     _leave_waiting(tx, ids, IntentState.CANCELLED, {"updated_at": now})
+
+
+def withdraw(
+    tx: Connection,
+    chain: int,
+    program: int | None,
+    now: datetime,
+    *,
+    kind: Kind | None = None,
+    stamp_type: int | None = None,
+    recipient: str | None = None,
+) -> int:
+    """RECEIVED → CANCELLED for all that a program (and what belongs to none) waits with, or for a part of it; returns
+    how many. Safe beside a running sender: whichever of the two changes a row first has it."""
+    query = (
+        update(intents)
+        .where(
+            intents.c.chain == chain,
+            or_(intents.c.program.is_(None), intents.c.program == program),
+            intents.c.state == IntentState.RECEIVED,
+        )
+        .values(**to_intent(IntentState.RECEIVED, IntentState.CANCELLED), updated_at=now)
+    )
+    if kind is not None:
+        query = query.where(intents.c.kind == kind)
+    if stamp_type is not None:
+        query = query.where(intents.c.stamp_type == stamp_type)
+    if recipient is not None:
+        query = query.where(intents.c.recipient == recipient)
+    return tx.execute(query).rowcount
+
+
+def received_of(tx: Connection, signer: int) -> list[IntentRow]:
+    """Everything that waits for a signer, oldest first."""
+    query = (
+        select(intents)
+        .where(intents.c.signer == signer, intents.c.state == IntentState.RECEIVED)
+        .order_by(intents.c.id)
+    )
+    return [IntentRow(*row) for row in tx.execute(query)]
+
+
+def mark_told(tx: Connection, intent: int) -> None:
+    """Write down that the operator was told how this act ended: asked for once more, it is another act."""
+    args = tx.execute(select(intents.c.args).where(intents.c.id == intent)).scalar_one_or_none()
+    if args is None:
+        raise Unknown(f"there is no intent {intent}")
+    tx.execute(update(intents).where(intents.c.id == intent).values(args={**args, "told": True}))
 
 
 def batch(tx: Connection, signer: int, slot: int, ids: Sequence[int], now: datetime) -> None:
@@ -390,12 +443,13 @@ def reject_unproven(tx: Connection, slot: int, error: str, now: datetime) -> int
 
 
 def return_to_received(tx: Connection, slot: int, now: datetime) -> int:
-    """BATCHED → RECEIVED: the slot's nonce is spent for good and nothing of it happened. Returns how many.
+    """BATCHED → RECEIVED: the slot's nonce is spent for good and nothing of it happened. Returns how many. A slot that
+    reverted is counted against each.
 
     The slot is FINAL_REVERTED, FINAL_NOOP, or FOREIGN (once the foreign use is final and the chain was searched for
     what a lost copy of this database may have sent).
     """
-    _slot_seen(tx, slot, {SlotState.FINAL_REVERTED, SlotState.FINAL_NOOP, SlotState.FOREIGN})
+    seen = _slot_seen(tx, slot, {SlotState.FINAL_REVERTED, SlotState.FINAL_NOOP, SlotState.FOREIGN})
     changed = tx.execute(
         update(intents)
         .where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
@@ -403,6 +457,7 @@ def return_to_received(tx: Connection, slot: int, now: datetime) -> int:
             **to_intent(IntentState.BATCHED, IntentState.RECEIVED),
             slot=None,
             position=None,
+            reverts=intents.c.reverts + int(seen.state is SlotState.FINAL_REVERTED),
             updated_at=now,
         )
     )

@@ -1,153 +1,142 @@
-"""Sums for the command line and the pages. Reads only; the one part of the store that `cli` and `web` may call."""
+"""What operators are shown of the books: signers with what they have under way, and what waits. Reads only."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from nftloyalty.domain.intent import OPEN_SLOT_STATES, IntentState, Kind, SlotState
-from nftloyalty.store.engine import read
-from nftloyalty.store.tables import ProgramState, attempts, chains, intents, programs, signers, slots
+from nftloyalty.store.tables import attempts, intents, signers, slots
+
+# Acts are few, and each is another one: they are told by name. So many of a group are enough.
+_NAMED_ACTS = 5
 
 
 @dataclass(frozen=True)
-class IntentCount:
-    """How many intents of a kind (and stamp type, 0 for cards) are in a state."""
+class WaitingCount:
+    """How many accepted intents of a kind (and stamp type, 0 for cards) are not in a transaction yet."""
 
     kind: Kind
     stamp_type: int
-    state: IntentState
     count: int
 
 
 @dataclass(frozen=True)
-class RejectedCount:
-    """How many intents were rejected for the same reason: a skip code of the contract, or an error's text."""
+class SlotReport:
+    """A transaction under way. `attempts` counts how often it was signed; `tx_hash` is the last one's, None before the
+    first. `last_error` is what a node said last about it."""
 
-    code: int | None
-    error: str | None
-    count: int
-
-
-@dataclass(frozen=True)
-class SignerReport:
-    """A signer's books: `waiting` intents, slots in flight (`not_included`), slots awaiting finality (`included`).
-
-    `oldest_open_at` is when the first of these slots was made; `last_error` what a node said last about one in flight.
-    """
-
-    address: str
-    chain_id: int
-    next_nonce: int | None
-    halted: str | None
-    lease_owner: str | None
-    lease_until: datetime | None
-    waiting: int
-    not_included: int
-    included: int
-    oldest_open_at: datetime | None
+    nonce: int
+    kind: Kind
+    state: SlotState
+    created_at: datetime
+    attempts: int
+    tx_hash: str | None
     last_error: str | None
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """A program as it was recorded when it was opened, or is being opened."""
+class SignerReport:
+    """A signer's books. `slots` are the transactions that are not final, lowest nonce first."""
 
-    slug: str
-    name: str
-    chain_id: int
-    genesis_hash: str
-    factory: str
-    membership: str
-    stamps: str
-    state: ProgramState
-    created_at: datetime
-    opened_tx: str | None
-    opened_block: int | None
+    address: str
+    next_nonce: int | None
+    halted: str | None
+    lease_owner: str | None
+    lease_until: datetime | None
+    waiting: tuple[WaitingCount, ...]
+    slots: tuple[SlotReport, ...]
 
 
-def reading(engine: Engine) -> AbstractContextManager[Connection]:
-    """The read transaction that every function here takes: `with reading(app.engine) as tx`."""
-    return read(engine)
+@dataclass(frozen=True)
+class UnfinishedGroup:
+    """Accepted intents of one kind, type and signer: `waiting` ones, and those `under_way` in a transaction that was
+    made for them. `since` is when the oldest was accepted; `acts` names the operator's acts among them."""
+
+    program: int | None
+    kind: Kind
+    stamp_type: int
+    signer: int
+    address: str
+    waiting: int
+    under_way: int
+    since: datetime
+    acts: tuple[str, ...]
 
 
-def intents_by_state(tx: Connection, program: int) -> list[IntentCount]:
-    """One line per kind, stamp type and state that occurs."""
-    group = (intents.c.kind, intents.c.stamp_type, intents.c.state)
-    query = select(*group, func.count()).where(intents.c.program == program).group_by(*group).order_by(*group)
-    return [IntentCount(*row) for row in tx.execute(query)]
+def signers_of(tx: Connection, chain: int) -> list[SignerReport]:
+    """Every signer of a chain, in the order they were first used."""
+    query = select(signers).where(signers.c.chain == chain).order_by(signers.c.id)
+    return [_signer(tx, row) for row in tx.execute(query).all()]
 
 
-def rejections(tx: Connection, program: int, kind: Kind | None = None) -> list[RejectedCount]:
-    """Why intents of a program were rejected, the most frequent reason first."""
-    count = func.count()
+def unfinished(tx: Connection, chain: int, program: int | None) -> list[UnfinishedGroup]:
+    """What was accepted for a program and is not on chain yet, oldest first; steps that belong to no program (shared
+    contracts) included."""
+    columns = (intents.c.program, intents.c.kind, intents.c.stamp_type, intents.c.signer)
+    waiting = func.count().filter(intents.c.state == IntentState.RECEIVED)
+    since = func.min(intents.c.created_at)
     query = (
-        select(intents.c.code, intents.c.error, count)
-        .where(intents.c.program == program, intents.c.state == IntentState.REJECTED)
-        .group_by(intents.c.code, intents.c.error)
-        .order_by(count.desc(), intents.c.code, intents.c.error)
-    )
-    if kind is not None:
-        query = query.where(intents.c.kind == kind)
-    return [RejectedCount(*row) for row in tx.execute(query)]
-
-
-def signers_with_slots(tx: Connection, chain: int | None = None) -> list[SignerReport]:
-    """Every signer, of one chain if given, with what it has under way."""
-    query = select(signers, chains.c.chain_id).join(chains, signers.c.chain == chains.c.id).order_by(signers.c.id)
-    if chain is not None:
-        query = query.where(signers.c.chain == chain)
-    return [_report(tx, row) for row in tx.execute(query).all()]
-
-
-def recent_deployments(tx: Connection, limit: int = 20) -> list[Deployment]:
-    """The programs recorded last, newest first."""
-    query = (
-        select(
-            programs.c.slug,
-            programs.c.name,
-            chains.c.chain_id,
-            chains.c.genesis_hash,
-            programs.c.factory,
-            programs.c.membership,
-            programs.c.stamps,
-            programs.c.state,
-            programs.c.created_at,
-            programs.c.opened_tx,
-            programs.c.opened_block,
+        select(*columns, signers.c.address, waiting, func.count(), since)
+        .join(signers, intents.c.signer == signers.c.id)
+        .where(
+            intents.c.chain == chain,
+            intents.c.state.in_([IntentState.RECEIVED, IntentState.BATCHED]),
+            or_(intents.c.program.is_(None), intents.c.program == program),
         )
-        .join(chains, programs.c.chain == chains.c.id)
-        .order_by(programs.c.id.desc())
-        .limit(limit)
+        .group_by(*columns, signers.c.address)
+        .order_by(since, intents.c.kind, intents.c.stamp_type)
     )
-    return [Deployment(*row) for row in tx.execute(query)]
+    found = []
+    for slug, kind, stamp_type, signer, address, count, total, oldest in tx.execute(query).all():
+        acts = _acts(tx, chain, slug, kind, signer) if kind in (Kind.CALL, Kind.DEPLOY) else ()
+        found.append(UnfinishedGroup(slug, kind, stamp_type, signer, address, count, total - count, oldest, acts))
+    return found
 
 
-def _report(tx: Connection, signer: Row[*tuple[Any, ...]]) -> SignerReport:
-    waiting = select(func.count()).where(intents.c.signer == signer.id, intents.c.state == IntentState.RECEIVED)
-    is_open = (slots.c.signer == signer.id, slots.c.state.in_(OPEN_SLOT_STATES))
-    included = func.count().filter(slots.c.state == SlotState.INCLUDED)
-    under_way = select(func.count(), included, func.min(slots.c.created_at)).where(*is_open)
-    all_open, seen, oldest = tx.execute(under_way).one()
-    error = (
-        select(attempts.c.last_error)
-        .join(slots, attempts.c.slot == slots.c.id)
-        .where(*is_open, slots.c.state != SlotState.INCLUDED, attempts.c.last_error.is_not(None))
-        .order_by(attempts.c.last_sent_at.desc(), attempts.c.id.desc())
-        .limit(1)
+def _acts(tx: Connection, chain: int, program: int | None, kind: Kind, signer: int) -> tuple[str, ...]:
+    query = (
+        select(intents.c.args)
+        .where(
+            intents.c.chain == chain,
+            intents.c.signer == signer,
+            intents.c.kind == kind,
+            intents.c.state.in_([IntentState.RECEIVED, IntentState.BATCHED]),
+            intents.c.program.is_(None) if program is None else intents.c.program == program,
+        )
+        .order_by(intents.c.id)
+        .limit(_NAMED_ACTS)
+    )
+    return tuple(str(args.get("what", "")) for args in tx.execute(query).scalars())
+
+
+def _signer(tx: Connection, signer: Row[*tuple[Any, ...]]) -> SignerReport:
+    waits = (intents.c.signer == signer.id, intents.c.state == IntentState.RECEIVED)
+    group = (intents.c.kind, intents.c.stamp_type)
+    counted = select(*group, func.count()).where(*waits).group_by(*group).order_by(*group)
+    newest = select(attempts.c.slot, func.max(attempts.c.seq).label("seq")).group_by(attempts.c.slot).subquery()
+    under_way = (
+        select(
+            slots.c.nonce,
+            slots.c.kind,
+            slots.c.state,
+            slots.c.created_at,
+            func.coalesce(newest.c.seq + 1, 0),
+            func.coalesce(slots.c.tx_hash, attempts.c.tx_hash),
+            attempts.c.last_error,
+        )
+        .outerjoin(newest, newest.c.slot == slots.c.id)
+        .outerjoin(attempts, and_(attempts.c.slot == slots.c.id, attempts.c.seq == newest.c.seq))
+        .where(slots.c.signer == signer.id, slots.c.state.in_(list(OPEN_SLOT_STATES)))
+        .order_by(slots.c.nonce)
     )
     return SignerReport(
         address=signer.address,
-        chain_id=signer.chain_id,
         next_nonce=signer.next_nonce,
         halted=signer.halted,
         lease_owner=signer.lease_owner,
         lease_until=signer.lease_until,
-        waiting=tx.execute(waiting).scalar_one(),
-        not_included=all_open - seen,
-        included=seen,
-        oldest_open_at=oldest,
-        last_error=tx.execute(error).scalar_one_or_none(),
+        waiting=tuple(WaitingCount(*row) for row in tx.execute(counted)),
+        slots=tuple(SlotReport(*row) for row in tx.execute(under_way)),
     )

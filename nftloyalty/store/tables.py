@@ -194,6 +194,8 @@ intents = Table(
     Column("error", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    # Transactions that held it, passed their trial, and failed on chain for good.
+    Column("reverts", Integer, nullable=False, server_default="0"),
     UniqueConstraint("public_id"),
     UniqueConstraint("chain", "request_key"),
     _known("state", IntentState),

@@ -52,20 +52,23 @@ class Keystore:
         stems = (name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX))
         return sorted(name for name in stems if _is_name(name))
 
+    def check_name(self, name: str) -> None:
+        """Raises KeyProblem if no new key can have this name: it is taken, or none."""
+        if os.path.lexists(self._path(name)):
+            raise _taken(name)
+
     def create(self, name: str, password: str) -> Address:
         """Make a new random key. Raises KeyProblem if the name is taken or wrong, or the password too short."""
-        self._check_new(name, password)
+        self.check_name(name)
+        check_password(password)
         number = secrets.randbelow(SECPK1_N - 1) + 1
         return self._write(name, number.to_bytes(32, "big"), password)
 
     def import_key(self, name: str, private_key_hex: str, password: str) -> Address:
         """Take in a key of 64 hex digits. Raises KeyProblem as `create` does, or if it is no key."""
-        self._check_new(name, password)
-        shape = _KEY_HEX.fullmatch(private_key_hex.strip())
-        key = bytes.fromhex(shape.group(1)) if shape else b""
-        if not 0 < int.from_bytes(key, "big") < SECPK1_N:
-            raise KeyProblem("this is not a private key", mend="it has 64 hex digits, with or without 0x before them")
-        return self._write(name, key, password)
+        self.check_name(name)
+        check_password(password)
+        return self._write(name, parse_private_key(private_key_hex), password)
 
     def address(self, name: str) -> Address:
         """The key's address, which needs no password. Raises KeyProblem if there is no such key."""
@@ -89,16 +92,6 @@ class Keystore:
         return key
 
     # ----------------------------------------------------------------------------------------------------------- files
-
-    def _check_new(self, name: str, password: str) -> None:
-        path = self._path(name)
-        if len(password) < LEAST_PASSWORD_LENGTH:
-            raise KeyProblem(f"a password needs at least {LEAST_PASSWORD_LENGTH} characters")
-        if any("\ud800" <= character <= "\udfff" for character in password):
-            # Bytes of the terminal or the file that were no UTF-8; encoding them would fail with the password in hand.
-            raise KeyProblem("the password is not valid text")
-        if os.path.lexists(path):
-            raise _taken(name)
 
     def _path(self, name: str) -> Path:
         if not _is_name(name):
@@ -156,6 +149,24 @@ class Keystore:
         except ValueError:
             raise _damaged(path) from None
         return content, _checked(content, path)
+
+
+def check_password(password: str) -> None:
+    """Raises KeyProblem if no new key can have this password."""
+    if len(password) < LEAST_PASSWORD_LENGTH:
+        raise KeyProblem(f"a password needs at least {LEAST_PASSWORD_LENGTH} characters")
+    if any("\ud800" <= character <= "\udfff" for character in password):
+        # Bytes of the terminal or the file that were no UTF-8; encoding them would fail with the password in hand.
+        raise KeyProblem("the password is not valid text")
+
+
+def parse_private_key(text: str) -> bytes:
+    """The 32 bytes of a private key written as hex. Raises KeyProblem, without repeating the text."""
+    shape = _KEY_HEX.fullmatch(text.strip())
+    key = bytes.fromhex(shape.group(1)) if shape else b""
+    if not 0 < int.from_bytes(key, "big") < SECPK1_N:
+        raise KeyProblem("this is not a private key", mend="it has 64 hex digits, with or without 0x before them")
+    return key
 
 
 def _is_name(name: str) -> bool:

@@ -24,18 +24,19 @@ _NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{\]}]', re.DOT
 
 
 class OnlyThisMachine:
-    """Answers only requests made to this machine by a name of its own.
+    """Answers only requests made to this machine by a name of its own, and changes nothing for pages of other sites.
 
     A page in a browser can make its own domain point to 127.0.0.1 (DNS rebinding); the Host header then gives it away.
+    It can also post to 127.0.0.1 without being allowed to read the answer; its Origin gives that away.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _names_this_machine(Headers(scope=scope).get("host", "")):
-            refusal = errors.problem(400, "wrong_host", "the Host header does not name this machine")
-            await refusal(scope, receive, send)
+        code = _refusal(scope["method"], Headers(scope=scope)) if scope["type"] == "http" else None
+        if code is not None:
+            await errors.problem(code, mend=_MENDS[code])(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -61,14 +62,12 @@ class LimitBody:
                 return
             body += message.get("body", b"")
             if len(body) > LARGEST_BODY_BYTES:
-                detail = f"at most {LARGEST_BODY_BYTES} bytes"
-                await errors.problem(413, "http_413", "the request is too large", detail)(scope, receive, send)
+                await errors.problem("body_too_large", f"at most {LARGEST_BODY_BYTES} bytes")(scope, receive, send)
                 return
             if not message.get("more_body", False):
                 break
         if _too_deep(body):
-            detail = f"at most {DEEPEST_BODY} levels"
-            await errors.problem(422, "bad_input", "the request is nested too deep", detail)(scope, receive, send)
+            await errors.problem("body_too_deep", f"at most {DEEPEST_BODY} levels")(scope, receive, send)
             return
         read = False
 
@@ -103,6 +102,12 @@ def create_web(service: Service) -> FastAPI:
         if api.openapi_schema is None:
             found = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
             found["components"]["schemas"] |= problem_schemas()
+            # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
+            for schema in ("HTTPValidationError", "ValidationError"):
+                found["components"]["schemas"].pop(schema, None)
+            for operation in (each for path in found["paths"].values() for each in path.values()):
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
             api.openapi_schema = found
         return api.openapi_schema
 
@@ -111,9 +116,27 @@ def create_web(service: Service) -> FastAPI:
     return api
 
 
-def _names_this_machine(host: str) -> bool:
+_MENDS = {
+    "wrong_host": "ask for http://127.0.0.1 and the port; on a network, put a server of your own in front",
+    "foreign_origin": "ask from your own server, not from a page",
+}
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def _refusal(method: str, headers: Headers) -> str | None:
+    """The code of what is wrong with where a request comes from."""
+    if not all(_names_this_machine(f"//{host}") for host in headers.getlist("host") or [""]):
+        return "wrong_host"
+    # A wallet extension's own origin has another scheme; no web page can take it on. "null" has none.
+    pages = [each for each in headers.getlist("origin") if each.partition(":")[0] in ("null", "http", "https")]
+    if method not in _SAFE_METHODS and not all(_names_this_machine(origin) for origin in pages):
+        return "foreign_origin"
+    return None
+
+
+def _names_this_machine(url: str) -> bool:
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = urlsplit(url).hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

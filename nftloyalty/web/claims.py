@@ -6,9 +6,8 @@ from fastapi import APIRouter, Path, Response
 
 from nftloyalty.app import claiming
 from nftloyalty.domain.voucher import signed_from_json
-from nftloyalty.errors import ProgramProblem
-from nftloyalty.web.deps import ServiceDep
-from nftloyalty.web.schemas import ClaimIn, ClaimOut, problems
+from nftloyalty.web.deps import JSON_BODY, ReadOnly, ServiceDep
+from nftloyalty.web.schemas import BODY_CODES, REFUSALS, TROUBLES, ClaimIn, ClaimOut, problems
 
 router = APIRouter(tags=["claims"])
 
@@ -19,14 +18,15 @@ ClaimId = Annotated[str, Path(description="The `id` of the answer to POST /v1/cl
     "/v1/claim",
     status_code=202,
     response_model=ClaimOut,
-    responses=problems(409, 413, 422, 503),
+    responses=problems(*BODY_CODES, *REFUSALS, "read_only", *TROUBLES),
+    dependencies=[JSON_BODY],
     summary="Claim a voucher",
 )
 def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, Any]:
     """Takes a voucher made by `nftloyalty vouchers create` and brings it to the chain. The same voucher again gives
-    the same claim; nothing happens twice."""
+    the same claim; nothing happens twice. Ask at `status_url` until `phase` is no longer `pending`."""
     if service.relay is None:
-        raise ProgramProblem("this server does not relay claims", mend="start it without --read-only")
+        raise ReadOnly
     signed = signed_from_json(body.model_dump())
     answer = claiming.describe(claiming.accept_claim(service.app, service.opened, signed))
     response.headers["Location"] = str(answer["status_url"])
@@ -34,7 +34,10 @@ def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, A
 
 
 @router.get(
-    "/v1/claims/{claim_id}", response_model=ClaimOut, responses=problems(404, 422, 503), summary="How far a claim is"
+    "/v1/claims/{claim_id}",
+    response_model=ClaimOut,
+    responses=problems("unknown", *TROUBLES),
+    summary="How far a claim is",
 )
 def claim_status(claim_id: ClaimId, service: ServiceDep) -> dict[str, Any]:
     """`pending` until it is on chain and can't be undone (`final`); `rejected` names the reason."""

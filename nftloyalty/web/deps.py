@@ -9,7 +9,8 @@ from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened
 from nftloyalty.app.relaying import Relay
 from nftloyalty.domain.address import Address, parse_address
-from nftloyalty.errors import BadInput, Problem
+from nftloyalty.errors import BadInput, LoyaltyError, Problem
+from nftloyalty.web.misfits import COPY_IT
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,25 @@ class Service:
     relay: Relay | None
 
 
+class NotDeclaredJson(LoyaltyError):
+    """`media` is the media type the body was declared as, "" = none."""
+
+    code = "wrong_media_type"
+
+    def __init__(self, media: str) -> None:
+        what = f"it is declared as {media[:60]!r}" if media else "it has no Content-Type"
+        super().__init__(what, mend="send the header Content-Type: application/json")
+
+
+class ReadOnly(LoyaltyError):
+    """This server has no relay."""
+
+    code = "read_only"
+
+    def __init__(self) -> None:
+        super().__init__("it was started to answer questions only", mend="start it without --read-only")
+
+
 def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
@@ -28,16 +48,20 @@ def service_of(request: Request) -> Service:
 def wallet_in_path(
     address: Annotated[str, Path(description="A wallet address, 0x and 40 hex digits.", max_length=64)],
 ) -> Address:
-    return wallet(address, "address")
-
-
-def wallet(text: str, pointer: str) -> Address:
-    """Raises BadInput that points at the field."""
+    """Raises BadInput that points at it."""
     try:
-        return parse_address(text)
+        return parse_address(address)
     except ValueError as wrong:
-        raise BadInput("request", [Problem(pointer, str(wrong))]) from None
+        raise BadInput("request", [Problem("address", str(wrong), COPY_IT)]) from None
 
 
+def declared_json(request: Request) -> None:
+    """Raises NotDeclaredJson. Without the header a client's library may send the same bytes as a form."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        raise NotDeclaredJson(media)
+
+
+JSON_BODY = Depends(declared_json)
 ServiceDep = Annotated[Service, Depends(service_of)]
 WalletDep = Annotated[Address, Depends(wallet_in_path)]

@@ -1,10 +1,14 @@
-"""Our errors as RFC 9457 problem+json. The only place that knows HTTP statuses."""
+"""Our errors as RFC 9457 problem+json. The only place that knows HTTP statuses.
+
+An answer has a `code`, which is stable and stands for one `title`; `detail` tells what it was this time and `mend` what
+helps. Of trouble that is the operator's (the node, the database, keys) only code and title are told: its own words name
+hosts, files and balances, and go to the log.
+"""
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,65 +16,116 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from nftloyalty import errors
+from nftloyalty.domain.voucher import VoucherExpired
+from nftloyalty.web import misfits
+from nftloyalty.web.deps import NotDeclaredJson, ReadOnly
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """How a kind of error is answered. `title` stands for the error's own words where those are for the operator (they
-    name nodes, files, databases): these go to the log."""
+    """How an error of one code is answered."""
 
-    kind: type[errors.LoyaltyError]
     status: int
-    title: str = ""
+    title: str
 
 
-ANSWERS = (
-    Answer(errors.BadInput, 422),
-    Answer(errors.Unknown, 404),
-    Answer(errors.Reverted, 409),
-    Answer(errors.QuotaSpent, 503),
-    Answer(errors.ProgramProblem, 503),
-    Answer(errors.KeyProblem, 503, "a key of the program can't be used now"),
-    Answer(errors.ChainProblem, 503, "the chain can't be asked now"),
-    Answer(errors.DatabaseProblem, 503, "the database can't be used now"),
-    Answer(errors.SigningProblem, 503, "nothing can be sent now"),
-    Answer(errors.DatabaseProblem, 503, "the database can't be used now"),
-)
-"""The first row whose class matches decides. An error of none of these is a fault of ours."""
+CODES: Mapping[str, Answer] = {
+    # The request.
+    "wrong_host": Answer(400, "the Host header does not name this machine"),
+    "not_json": Answer(400, "the body is not JSON"),
+    "body_too_deep": Answer(400, "the body is nested too deep"),
+    "foreign_origin": Answer(403, "pages of other sites may not ask for this"),
+    "not_found": Answer(404, "there is no such route"),
+    "unknown": Answer(404, "there is no such tier, stamp or claim"),
+    "method_not_allowed": Answer(405, "this route does not know this method"),
+    "body_too_large": Answer(413, "the body is too large"),
+    "wrong_media_type": Answer(415, "the body is not declared as JSON"),
+    "bad_input": Answer(422, "something in the request is wrong"),
+    # What the contract refuses, as domain/refusal.py names it.
+    "already_held": Answer(409, "the wallet has it already"),
+    "ever_claimed": Answer(409, "the wallet had this stamp before and can't get it again"),
+    "left": Answer(409, "the member has left the program"),
+    "revoked": Answer(409, "the member was removed from the program"),
+    "moved": Answer(409, "the member has moved to another wallet"),
+    "not_active": Answer(409, "this stamp is for active members"),
+    "below_tier": Answer(409, "this stamp is for a higher tier"),
+    "expired": Answer(409, "the voucher has expired"),
+    "past_expiry": Answer(409, "the card that the voucher promises would have expired already"),
+    "voucher_used": Answer(409, "the voucher was used already, or called back"),
+    "wrong_epoch": Answer(409, "the voucher was called back"),
+    "not_signer": Answer(409, "who signed the voucher may no longer sign"),
+    "bad_tier": Answer(409, "the program has no such tier"),
+    "unknown_type": Answer(409, "the program has no such stamp"),
+    "not_open": Answer(409, "the stamp can't be had at this time"),
+    "cap_reached": Answer(409, "there are no more of it"),
+    "quota_exceeded": Answer(409, "too many claims today"),
+    "paused": Answer(409, "the program is paused"),
+    "reverted": Answer(409, "the contract refuses this"),
+    # The server.
+    "internal": Answer(500, "something went wrong on our side"),
+    "read_only": Answer(501, "this server takes no claims"),
+    "node_unreachable": Answer(503, "the chain can't be reached now"),
+    "node_refused": Answer(503, "the chain can't be asked now"),
+    "chain_problem": Answer(503, "the chain can't be asked now"),
+    "wrong_chain": Answer(503, "the server is connected to the wrong chain"),
+    "chain_restarted": Answer(503, "the server is connected to a chain that was started anew"),
+    "fees_too_high": Answer(503, "the chain is too expensive now"),
+    "out_of_funds": Answer(503, "the program can't pay for claims now"),
+    "quota_spent": Answer(503, "today's quota is used up"),
+    "program_problem": Answer(503, "the program is not ready for this"),
+    "key_problem": Answer(503, "a key of the program can't be used now"),
+    "signing_problem": Answer(503, "nothing can be sent now"),
+    "signer_busy": Answer(503, "nothing can be sent now"),
+    "signer_halted": Answer(503, "nothing can be sent now"),
+    "database_problem": Answer(503, "the database can't be used now"),
+}
+"""Every answer that is not the one that was asked for. docs/http.md lists the same codes, and a test compares them."""
 
-FAULT = "something went wrong on our side"
+# Whose own words are for whoever asked. Everybody else's are for the operator.
+_TOLD = (errors.Unknown, VoucherExpired, NotDeclaredJson, ReadOnly)
+
+_OF_THE_FRAMEWORK = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
 
 
-def problem(status: int, code: str, title: str, detail: str = "", pointers: Sequence[dict[str, str]] = ()) -> Response:
-    """`errors` lists what is wrong with single fields: `pointer` (JSON Pointer, RFC 6901), `detail`, `mend`."""
-    body: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "code": code}
+def problem(
+    code: str, detail: str = "", mend: str = "", fields: Sequence[errors.Problem] = (), *, status: int | None = None
+) -> Response:
+    """`fields` are single places of the request; each is told as `pointer` (JSON Pointer, RFC 6901), `detail`, `mend`.
+
+    A code that is not in CODES needs its `status` and is told as a refusal of the contract.
+    """
+    answer = CODES.get(code, CODES["reverted"])
+    status = status or answer.status
+    body: dict[str, object] = {"type": "about:blank", "title": answer.title, "status": status, "code": code}
     if detail:
         body["detail"] = detail
-    if pointers:
-        body["errors"] = list(pointers)
+    if mend:
+        body["mend"] = mend
+    if fields:
+        body["errors"] = [
+            {"pointer": _pointer(field.place), "detail": field.what} | ({"mend": field.mend} if field.mend else {})
+            for field in fields
+        ]
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
     # ASCII, so that whatever a request held (half a surrogate pair, say) can be told back.
-    return Response(json.dumps(body), status_code=status, media_type="application/problem+json", headers=headers)
+    content = json.dumps(body, separators=(",", ":"))
+    return Response(content, status_code=status, media_type="application/problem+json", headers=headers)
 
 
 def of(error: errors.LoyaltyError) -> Response:
     """The answer to one of our errors."""
-    answer = next((each for each in ANSWERS if isinstance(error, each.kind)), None)
-    if answer is not None and not answer.title:
-        pointers = (
-            [{"pointer": _pointer(each.place), "detail": each.what, "mend": each.mend} for each in error.problems]
-            if isinstance(error, errors.BadInput)
-            else []
-        )
-        return problem(answer.status, error.code, error.message, error.mend, pointers)
+    if isinstance(error, errors.BadInput):
+        return problem("bad_input", fields=error.problems)
+    if isinstance(error, errors.Reverted):
+        return problem(error.code, error.message, error.mend, status=CODES["reverted"].status)
+    if isinstance(error, _TOLD):
+        return problem(error.code, error.message, error.mend)
     log.warning("answered with an error: %s", error.message)
-    if answer is not None:
-        return problem(answer.status, error.code, answer.title)
-    return problem(500, "internal", FAULT)
+    return problem(error.code if error.code in CODES else "internal")
 
 
 def install(api: FastAPI) -> None:
@@ -81,34 +136,29 @@ def install(api: FastAPI) -> None:
         return of(error)
 
     @api.exception_handler(RequestValidationError)
-    def not_the_schema(_request: Request, error: RequestValidationError) -> Response:
-        pointers = [
-            {
-                "pointer": "".join(f"/{_escaped(str(part))}" for part in each["loc"][1:]),
-                "detail": each["msg"],
-                "mend": "",
-            }
-            for each in error.errors()
-        ]
-        return problem(422, "bad_input", "the request does not fit the schema", "", pointers)
+    def not_the_schema(request: Request, error: RequestValidationError) -> Response:
+        found = error.errors()
+        if any(each["type"] == "json_invalid" for each in found):
+            place = next(each["loc"][-1] for each in found if each["type"] == "json_invalid")
+            where = f"reading stopped at character {place + 1}" if isinstance(place, int) else ""
+            return problem("not_json", where, "check the quotes, commas and brackets around it" if where else "")
+        return problem("bad_input", fields=misfits.problems(found, request.scope.get("endpoint")))
 
     @api.exception_handler(HTTPException)
     def of_the_framework(_request: Request, error: HTTPException) -> Response:
-        title = HTTPStatus(error.status_code).phrase.lower()
-        detail = "" if str(error.detail).lower() == title else str(error.detail)
-        answer = problem(error.status_code, f"http_{error.status_code}", title, detail)
+        if error.status_code in _OF_THE_FRAMEWORK:
+            answer = problem(_OF_THE_FRAMEWORK[error.status_code])
+        else:
+            log.warning("the framework answers %s: %s", error.status_code, error.detail)
+            answer = problem("internal")
         answer.headers.update(error.headers or {})
         return answer
 
     @api.exception_handler(Exception)
     def unexpected(_request: Request, _error: Exception) -> Response:
-        return problem(500, "internal", FAULT)
+        return problem("internal")
 
 
 def _pointer(place: str) -> str:
     """Our places are written `voucher.tier`, or as pointers already."""
-    return place if place.startswith("/") else "".join(f"/{_escaped(part)}" for part in place.split("."))
-
-
-def _escaped(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")
+    return place if place.startswith("/") else "".join(f"/{misfits.escaped(part)}" for part in place.split("."))

@@ -5,21 +5,25 @@ from typing import Any
 from fastapi import APIRouter
 
 from nftloyalty.app import verifying
-from nftloyalty.web.deps import ServiceDep, wallet
-from nftloyalty.web.schemas import GateIn, GateOut, problems
+from nftloyalty.web.deps import JSON_BODY, ServiceDep
+from nftloyalty.web.schemas import BODY_CODES, TROUBLES, GateIn, GateOut, problems
 
 router = APIRouter(tags=["gate"])
 
 
 @router.post(
-    "/v1/gate", response_model=GateOut, responses=problems(404, 413, 422, 503), summary="May this wallet have it?"
+    "/v1/gate",
+    response_model=GateOut,
+    responses=problems("unknown", *BODY_CODES, *TROUBLES),
+    dependencies=[JSON_BODY],
+    summary="May this wallet have it?",
 )
 def gate(body: GateIn, service: ServiceDep) -> dict[str, Any]:
     """All conditions must be met; a `no` names each one that is not. Asking for nothing is answered `no`."""
     asked = body.conditions
     active = asked.active if asked.active is not None else not asked.stamps
     wanted = verifying.conditions(service.opened, active=active, tier=asked.min_tier, stamps=tuple(asked.stamps))
-    held, decision = verifying.check(service.app, service.opened, wallet(body.wallet, "/wallet"), wanted)
+    held, decision = verifying.check(service.app, service.opened, body.wallet, wanted)
     return {
         "wallet": held.wallet,
         "allowed": decision.allowed,

@@ -1,17 +1,24 @@
 """Whether the server lives, and whether it can do its work."""
 
+import logging
 from typing import Any
 
 from fastapi import APIRouter, Response
 
+from nftloyalty.app.opening import check_chain
 from nftloyalty.errors import LoyaltyError
 from nftloyalty.web.deps import ServiceDep
+from nftloyalty.web.errors import CODES
 from nftloyalty.web.schemas import HealthOut, ReadyOut, problems
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"])
 
+CLAIMS_WAIT = {"code": "claims_wait", "title": "claims are accepted and wait; the server's log says why"}
 
-@router.get("/healthz", response_model=HealthOut, responses=problems(400), summary="Is the process alive?")
+
+@router.get("/healthz", response_model=HealthOut, responses=problems(), summary="Is the process alive?")
 def healthz() -> dict[str, Any]:
     return {"status": "ok"}
 
@@ -19,17 +26,23 @@ def healthz() -> dict[str, Any]:
 @router.get(
     "/readyz",
     response_model=ReadyOut,
-    responses=problems(400) | {503: {"model": ReadyOut, "description": "It can't; `trouble` says why."}},
+    responses=problems() | {503: {"model": ReadyOut, "description": "It can't; `troubles` says why."}},
     summary="Can it do its work?",
 )
 def readyz(service: ServiceDep, response: Response) -> dict[str, Any]:
-    """The node must answer for the program's chain, and the relay must not be stuck."""
-    trouble = service.relay.trouble if service.relay is not None else ""
+    """The node must answer for the program's chain, and accepted claims must not be stuck. Troubles are told in fixed
+    words; the rest stands in the log."""
+    troubles: list[dict[str, str]] = []
     block: int | None = None
     try:
+        check_chain(service.app, service.opened.attached)
         block = service.app.node.head().number
     except LoyaltyError as failure:
-        trouble = failure.message
-    if trouble:
+        log.warning("not ready: %s", failure.message)
+        code = failure.code if failure.code in CODES else "chain_problem"
+        troubles.append({"code": code, "title": CODES[code].title})
+    if service.relay is not None and service.relay.trouble:
+        troubles.append(CLAIMS_WAIT)
+    if troubles:
         response.status_code = 503
-    return {"status": "not ready" if trouble else "ok", "trouble": trouble, "block": block}
+    return {"status": "not ready" if troubles else "ok", "troubles": troubles, "block": block}

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from nftloyalty.app import verifying
 from nftloyalty.web.deps import ServiceDep, WalletDep
-from nftloyalty.web.schemas import OwnershipOut, problems
+from nftloyalty.web.schemas import TROUBLES, OwnershipOut, problems
 
 router = APIRouter(tags=["ownership"])
 
@@ -14,7 +14,7 @@ router = APIRouter(tags=["ownership"])
 @router.get(
     "/v1/ownership/{address}",
     response_model=OwnershipOut,
-    responses=problems(422, 503),
+    responses=problems("bad_input", *TROUBLES),
     summary="What a wallet holds",
 )
 def ownership(wallet: WalletDep, service: ServiceDep) -> dict[str, Any]:

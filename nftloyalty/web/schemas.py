@@ -2,15 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+from nftloyalty.domain.address import Address, parse_address
+from nftloyalty.web.errors import CODES
 
 Wallet = Annotated[
-    str,
+    Address,
     Field(
         max_length=64,
         description="A wallet address, 0x and 40 hex digits.",
         examples=["0x70997970C51812dc3A010C7d01b50e0d17dc79C8"],
     ),
+    AfterValidator(parse_address),
 ]
 
 
@@ -35,7 +39,8 @@ class CardOut(BaseModel):
     tier_number: int
     member_number: int
     joined_at: str
-    expires_at: str | None = Field(description="null = for life.")
+    expires_at: str | None = Field(description="First moment at which it is no longer active; null = for life.")
+    last_day: str | None = Field(description="Last day (UTC) on which it is active; null = for life.")
     active: bool
 
 
@@ -57,7 +62,7 @@ class OwnershipOut(BaseModel):
 
 
 class ConditionsIn(_In):
-    active: bool | None = Field(
+    active: StrictBool | None = Field(
         default=None,
         description="Ask for a card that has not expired. Left out: only if no stamps are asked for.",
     )
@@ -73,6 +78,8 @@ class GateIn(_In):
 
 
 class ReasonOut(BaseModel):
+    """`code` is stable; `sentence` is for people."""
+
     code: str
     sentence: str
 
@@ -88,7 +95,7 @@ class ClaimIn(_In):
     """What `nftloyalty vouchers create` printed."""
 
     voucher: dict[str, Any]
-    chain_id: int
+    chain_id: StrictInt
     contract: Annotated[str, Field(max_length=64)]
     signer: Annotated[str, Field(max_length=64)]
     signature: Annotated[str, Field(max_length=4200)]
@@ -96,58 +103,80 @@ class ClaimIn(_In):
 
 class ClaimOut(BaseModel):
     id: str
-    status_url: str
+    status_url: str = Field(description="Ask here until `phase` is no longer `pending`.")
     phase: Literal["pending", "final", "rejected"]
-    state: str
+    sentence: str = Field(description="How far it is, for people.")
     wallet: str | None
     transaction: str | None
     block: int | None
-    reason: str | None
+    reason: ReasonOut | None = Field(description="Why it was rejected.")
 
 
 class HealthOut(BaseModel):
     status: str
 
 
+class TroubleOut(BaseModel):
+    """`code` is one of an error's, or `claims_wait`."""
+
+    code: str
+    title: str
+
+
 class ReadyOut(BaseModel):
-    status: str
-    trouble: str
+    status: Literal["ok", "not ready"]
+    troubles: list[TroubleOut]
     block: int | None
 
 
 class FieldProblemOut(BaseModel):
-    pointer: str
+    pointer: str = Field(description="JSON Pointer (RFC 6901) to the field.")
     detail: str
-    mend: str
+    mend: str | None = None
 
 
 class ProblemOut(BaseModel):
-    """RFC 9457 problem details; `code` is stable."""
+    """RFC 9457 problem details. `code` is stable and stands for one title; `detail` tells what it was this time, `mend`
+    what helps."""
 
     type: str
     title: str
     status: int
     code: str
     detail: str | None = None
+    mend: str | None = None
     errors: list[FieldProblemOut] | None = None
 
 
-WHEN = {
-    400: "The request can't be read, or was not made to this machine's own name.",
-    404: "There is no such thing.",
-    409: "The contract refuses; the title holds its reason.",
-    413: "The body is too long.",
-    422: "The request is wrong; `errors` points at each field.",
-    503: "The chain, the database or a key can't be used now. Try again later.",
-}
+BODY_CODES = ("not_json", "body_too_deep", "foreign_origin", "body_too_large", "wrong_media_type", "bad_input")
+"""What can be wrong with a request that has a body."""
+
+REFUSALS = tuple(code for code, answer in CODES.items() if answer.status == 409)
+TROUBLES = tuple(code for code, answer in CODES.items() if answer.status in (500, 503))
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for its OpenAPI description."""
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route by status, for its OpenAPI description; every route can answer `wrong_host`."""
     schema = {"$ref": _SCHEMAS.format(model=ProblemOut.__name__)}
+    by_status: dict[int, list[str]] = {}
+    for code in ("wrong_host", *codes):
+        by_status.setdefault(CODES[code].status, []).append(code)
     return {
-        status: {"description": WHEN[status], "content": {"application/problem+json": {"schema": schema}}}
-        for status in (400, *statuses)
+        status: {
+            "description": "\n".join(f"- `{code}`: {CODES[code].title}" for code in named),
+            "content": {
+                "application/problem+json": {
+                    "schema": schema,
+                    "examples": {
+                        code: {
+                            "value": {"type": "about:blank", "title": CODES[code].title, "status": status, "code": code}
+                        }
+                        for code in named
+                    },
+                }
+            },
+        }
+        for status, named in sorted(by_status.items())
     }
 
 

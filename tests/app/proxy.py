@@ -8,10 +8,12 @@ import requests
 from tests.chain.liar import Exchange, Liar
 
 Refuse = Callable[[str, list[Any]], bool]
+Change = Callable[[str, list[Any], Any], Any]
 
 
 class Proxy(Liar):
-    """For `with`. `refuse` says which requests are refused with a JSON-RPC error, `down` breaks every connection.
+    """For `with`. `refuse` says which requests are refused with a JSON-RPC error, `down` breaks every connection,
+    `change` makes another result of a node's result.
 
     `sent` are the transactions that were handed in, refused ones included.
     """
@@ -21,6 +23,7 @@ class Proxy(Liar):
         self.upstream = upstream
         self.down = False
         self.refuse: Refuse = lambda method, params: False
+        self.change: Change = lambda method, params, result: result
         self.sent: list[str] = []
         self.answer = self._answer
 
@@ -40,7 +43,10 @@ class Proxy(Liar):
         if self.refuse(item["method"], item["params"]):
             error = {"code": -32000, "message": "refused by the test"}
             return {"jsonrpc": "2.0", "id": item["id"], "error": error}
-        return requests.post(self.upstream, json=item, timeout=60).json()
+        answer = requests.post(self.upstream, json=item, timeout=60).json()
+        if "result" in answer:
+            answer["result"] = self.change(item["method"], item["params"], answer["result"])
+        return answer
 
     def __enter__(self) -> Self:
         super().__enter__()

@@ -12,13 +12,13 @@ from nftloyalty.app.sending import work
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IntentState
-from nftloyalty.domain.voucher import SignedVoucher, signed_from_json, signed_to_json
-from nftloyalty.domain.words import Role
+from nftloyalty.domain.voucher import SignedVoucher, VoucherExpired, signed_from_json, signed_to_json
+from nftloyalty.domain.words import Role, SkipCode
 from nftloyalty.errors import BadInput, ProgramProblem, Reverted, Unknown
 from nftloyalty.store import intents
 from nftloyalty.store.engine import read
 from nftloyalty.store.intents import IntentRow
-from tests.app.build import World, new_wallet
+from tests.app.build import World, new_member, new_wallet, program_text
 from tests.app.conftest import Anew
 
 
@@ -93,7 +93,7 @@ def test_two_vouchers_for_one_wallet_are_one_card(world: World) -> None:
     states = {bring(world, one).state, bring(world, two).state}
     assert states == {IntentState.FINAL, IntentState.REJECTED}
     told = [claiming.describe(claiming.claim_status(world.app, each.public_id)) for each in (one, two)]
-    assert "the contract refused" in str(next(each["reason"] for each in told if each["phase"] == "rejected"))
+    assert "the wallet already holds it" in str(next(each["reason"] for each in told if each["phase"] == "rejected"))
 
 
 def test_a_member_already_is_refused_with_the_contracts_reason(world: World) -> None:
@@ -124,7 +124,8 @@ def test_another_programs_voucher_is_refused(world: World, anew: Anew) -> None:
 def test_a_past_deadline_is_refused(world: World) -> None:
     signed = card(world, new_wallet())
     late = replace(world, app=replace(world.app, now=lambda: datetime.now(UTC) + timedelta(days=2)))
-    assert refused_field(late, signed) == "voucher.deadline"
+    with pytest.raises(VoucherExpired, match="the voucher was valid until "):
+        claiming.accept_claim(late.app, late.here, signed)
     with pytest.raises(ProgramProblem, match="deadline is in the past"):
         card(world, new_wallet(), deadline=datetime.now(UTC) - timedelta(seconds=1))
 
@@ -155,7 +156,7 @@ def test_while_paused_claims_are_refused(anew: Anew) -> None:
     world = anew("")
     signed = card(world, new_wallet())
     governing.pause(world.app, world.here, quiet)
-    with pytest.raises(Reverted, match="Paused"):
+    with pytest.raises(Reverted, match="the program is paused"):
         claiming.accept_claim(world.app, world.here, signed)
 
 
@@ -183,3 +184,42 @@ def test_the_id_of_a_mint_is_no_claim(world: World) -> None:
         (row,) = intents.by_keys(tx, world.here.attached.row, [plan.rows[0].key]).values()
     with pytest.raises(Unknown):
         claiming.claim_status(world.app, row.public_id)
+
+
+def test_how_far_a_claim_is_is_told_in_words(world: World) -> None:
+    row = claiming.accept_claim(world.app, world.here, card(world, new_wallet()))
+    said = {state: claiming.describe(replace(row, state=state)) for state in IntentState}
+    assert [told["phase"] for told in said.values()] == [*["pending"] * 3, "final", *["rejected"] * 2]
+    assert len({told["sentence"] for told in said.values()}) == len(IntentState)
+    assert said[IntentState.RECEIVED]["sentence"] == "accepted; it will be sent to the chain soon"
+    skipped = claiming.describe(replace(row, state=IntentState.REJECTED, code=SkipCode.ALREADY_HELD))
+    assert skipped["reason"] == {"code": "already_held", "sentence": "the wallet already holds it"}
+    refused = claiming.describe(replace(row, state=IntentState.REJECTED, error="the program is paused"))
+    assert refused["reason"] == {"code": "refused", "sentence": "the program is paused"}
+    bring(world, row)
+
+
+def test_what_would_stop_a_claim_is_seen_before_the_voucher_is_signed(world: World) -> None:
+    member, gold, stranger, leaver = new_wallet(), new_wallet(), new_wallet(), new_member()
+    world.mint_outside(member, leaver.address)
+    world.mint_outside(gold, tier=2)
+    world.leave(leaver)
+    world.stamp("latte", gold)
+
+    def seen(wallet: Address, stamp_type: int = 0) -> str | None:
+        return claiming.obstacle(world.app, world.here, wallet, stamp_type)
+
+    assert seen(stranger) is None
+    assert seen(member) == "already holds it"
+    assert seen(leaver.address) == "has left the program"
+    assert seen(member, 1) is None
+    assert seen(gold, 1) == "already holds it"
+    assert seen(stranger, 2) == "has no active membership"
+    assert seen(member, 2) == "is below the tier this stamp asks for"
+    assert seen(gold, 2) is None
+
+
+def test_a_closed_stamp_is_seen_before_the_voucher_is_signed(anew: Anew) -> None:
+    world = anew(program_text(rest='[[stamps]]\nid = "gala"\nnumber = 1\nname = "Gala"\ncloses = 2020-12-31\n'))
+    told = claiming.obstacle(world.app, world.here, new_wallet(), 1)
+    assert told == "can't get it now: the stamp gala is closed: it was open through 2020-12-31 (UTC)"

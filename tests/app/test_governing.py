@@ -10,9 +10,11 @@ from nftloyalty.app.acting import Done, Unsigned
 from nftloyalty.app.governing import QuotaOf, Which
 from nftloyalty.app.sending import Sender
 from nftloyalty.chain.contracts import Membership, QuotaKind
-from nftloyalty.domain.words import Flag, Role
+from nftloyalty.domain.address import Address
+from nftloyalty.domain.words import Flag, Role, tier_item
 from nftloyalty.errors import BadInput, ChainProblem, KeyProblem, OutOfFunds, ProgramProblem, Reverted
 from nftloyalty.store.slots import AttemptRow
+from nftloyalty.vault.keystore import Keystore
 from tests.app.build import COIN, OUTSIDER, PASSWORD, World, new_member, new_wallet, program_text
 from tests.app.conftest import Anew
 from tests.chain.opened import transact
@@ -117,6 +119,51 @@ def test_where_nobody_is_guardian_the_owner_pauses(anew: Anew) -> None:
     assert world.here.membership.paused()
 
 
+def test_any_key_here_that_may_pause_pauses(anew: Anew) -> None:
+    """In an emergency the named guardian's key may lie elsewhere: what is at hand and has the power is used."""
+    world = anew("")
+    safe = new_wallet()
+    done(governing.grant(world.app, world.here, Role.GUARDIAN, safe, quiet))
+    done(governing.withdraw(world.app, world.here, Role.GUARDIAN, "guard", quiet))
+    powers = replace(world.program.powers, guardians=("nowhere", safe))
+    elsewhere = replace(world, program=replace(world.program, powers=powers))
+    before = world.nonces()
+    done(governing.pause(world.app, elsewhere.here, quiet))
+    assert world.nonces() == {**before, "owner": before["owner"] + 1}
+    done(governing.unpause(world.app, elsewhere.here, quiet))
+    # Not named in program.toml at all, but a guardian on chain.
+    done(governing.grant(world.app, world.here, Role.GUARDIAN, "desk", quiet))
+    app = replace(world.app, keystore=Only(world.app.keystore, "desk"))
+    done(governing.pause(app, elsewhere.here, quiet))
+    assert world.nonces()["desk"] == before["desk"] + 1
+
+
+def test_a_key_with_coins_pauses_before_one_without(anew: Anew) -> None:
+    world = anew("")
+    poor = world.app.keystore.create("poor", PASSWORD)
+    done(governing.grant(world.app, world.here, Role.GUARDIAN, poor, quiet))
+    powers = replace(world.program.powers, guardians=("poor", "guard"))
+    found = replace(world, program=replace(world.program, powers=powers))
+    done(governing.pause(world.app, found.here, quiet))
+    assert world.app.node.nonce(poor) == 0
+
+
+class Only(Keystore):
+    """A keystore that holds one of another's keys."""
+
+    def __init__(self, other: Keystore, name: str) -> None:
+        super().__init__(other.folder, other.work)
+        self._name = name
+
+    def names(self) -> list[str]:
+        return [self._name]
+
+    def address(self, name: str) -> Address:
+        if name != self._name:
+            raise KeyProblem(f"there is no key {name!r}")
+        return super().address(name)
+
+
 # -------------------------------------------------------------------------------------------------------------- members
 
 
@@ -158,8 +205,8 @@ def test_the_same_renewal_again_changes_nothing(world: World) -> None:
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=10)
     world.mint_outside(wallet, expires_at=int(ends.timestamp()))
     until = ends + timedelta(days=365)
-    new, _ = governing.renew(world.app, world.here, wallet, until=until, term=None, tick=quiet)
-    assert new == until
+    renewal = governing.renew(world.app, world.here, wallet, until=until, term=None, tick=quiet)
+    assert (renewal.expires_at, renewal.begun_at) == (int(until.timestamp()), None)
     before = world.nonces()
     with pytest.raises(ProgramProblem, match="which is not earlier; nothing was sent"):
         governing.renew(world.app, world.here, wallet, until=until, term=None, tick=quiet)
@@ -171,9 +218,90 @@ def test_a_term_begins_when_the_card_ends(world: World) -> None:
     wallet = new_wallet()
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=10)
     world.mint_outside(wallet, expires_at=int(ends.timestamp()))
-    new, found = governing.renew(world.app, world.here, wallet, until=None, term=timedelta(days=30), tick=quiet)
-    assert new == ends + timedelta(days=30)
-    assert done(found).final
+    assert renewed(world, wallet) == ends + 30 * DAY
+
+
+DAY = timedelta(days=1)
+
+
+def renewed(world: World, wallet: Address, days: int = 30) -> datetime:
+    """As the command does it: by a term, and the operator is told."""
+    renewal = governing.renew(world.app, world.here, wallet, until=None, term=days * DAY, tick=quiet)
+    done(renewal.outcome)
+    governing.told(world.app, renewal)
+    assert governing.card_of(world.here, wallet).expires_at == renewal.expires_at
+    return datetime.fromtimestamp(renewal.expires_at, UTC)
+
+
+def with_card_until(world: World, days: int = 10) -> tuple[Address, datetime]:
+    wallet = new_wallet()
+    ends = datetime.now(UTC).replace(microsecond=0) + days * DAY
+    world.mint_outside(wallet, expires_at=int(ends.timestamp()))
+    return wallet, ends
+
+
+def test_two_terms_asked_for_one_after_the_other_are_two(world: World) -> None:
+    wallet, ends = with_card_until(world)
+    assert renewed(world, wallet) == ends + 30 * DAY
+    assert renewed(world, wallet) == ends + 60 * DAY
+    assert renewed(world, wallet, 7) == ends + 67 * DAY
+
+
+@pytest.mark.parametrize("where", ["_accept", "_reserve", "_send", "_settle", "_finalise"])
+def test_a_term_is_added_once_wherever_its_run_was_killed(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Before the step, at each of them; nothing runs behind a kill, so nothing is taken back."""
+    wallet, ends = with_card_until(world)
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as broken, pytest.raises(SystemExit):
+        broken.setattr("nftloyalty.app.acting._take_back", lambda *_: None)
+        if where == "_accept":
+            broken.setattr("nftloyalty.app.acting._accept", killed)
+        else:
+            broken.setattr(Sender, where, killed)
+        governing.renew(world.app, world.here, wallet, until=None, term=30 * DAY, tick=quiet)
+    assert renewed(world, wallet) == ends + 30 * DAY
+    assert renewed(world, wallet) == ends + 60 * DAY
+
+
+def test_a_term_that_was_added_and_not_told_is_told_by_the_next_run(world: World) -> None:
+    """The run was killed when all was done, before it had printed anything."""
+    wallet, ends = with_card_until(world)
+    first = governing.renew(world.app, world.here, wallet, until=None, term=30 * DAY, tick=quiet)
+    before = world.nonces()
+    second = governing.renew(world.app, world.here, wallet, until=None, term=30 * DAY, tick=quiet)
+    assert sends_nothing(world, before)
+    assert (second.expires_at, second.outcome) == (first.expires_at, first.outcome)
+    assert second.begun_at is not None
+    governing.told(world.app, second)
+    assert renewed(world, wallet) == ends + 60 * DAY
+
+
+def test_an_expired_cards_term_is_not_begun_anew_by_the_next_run(anew: Anew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its new expiry counts from now, so a later run would compute another one."""
+    world = anew("")
+    wallet = new_wallet()
+    soon = world.app.node.head().timestamp + 3
+    world.mint_outside(wallet, expires_at=soon)
+    while world.app.node.head().timestamp <= soon:
+        funding.fund(world.app, new_wallet(), 1)
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as broken, pytest.raises(SystemExit):
+        broken.setattr("nftloyalty.app.acting._take_back", lambda *_: None)
+        broken.setattr(Sender, "_send", killed)
+        governing.renew(world.app, world.here, wallet, until=None, term=30 * DAY, tick=quiet)
+    later = replace(world.app, now=lambda: datetime.now(UTC) + timedelta(minutes=10))
+    renewal = governing.renew(later, world.here, wallet, until=None, term=30 * DAY, tick=quiet)
+    assert renewal.begun_at is not None
+    assert governing.card_of(world.here, wallet).expires_at == renewal.expires_at
+    assert world.app.node.nonce(world.address("desk")) == 1
 
 
 def test_what_can_not_be_renewed_is_told(world: World) -> None:
@@ -195,6 +323,24 @@ def test_a_tier_is_set_once(world: World) -> None:
         governing.set_tier(world.app, world.here, wallet, 2, quiet)
     with pytest.raises(ProgramProblem, match="holds no card; nothing was sent"):
         governing.set_tier(world.app, world.here, new_wallet(), 2, quiet)
+
+
+def test_a_tier_that_somebody_else_set_meanwhile_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contract leaves the card out of the batch, which succeeds all the same."""
+    wallet = new_wallet()
+    world.mint_outside(wallet)
+    send = Sender._send
+
+    def outrun(engine: Sender, attempt: AttemptRow) -> None:
+        monkeypatch.undo()
+        world.send_outside(Membership.encode_set_tier_batch([tier_item(wallet, 2)]))
+        send(engine, attempt)
+
+    done(governing.grant(world.app, world.here, Role.MANAGER, OUTSIDER, quiet))
+    monkeypatch.setattr(Sender, "_send", outrun)
+    with pytest.raises(ChainProblem, match=f"nothing was changed: {wallet} already is as wanted"):
+        governing.set_tier(world.app, world.here, wallet, 2, quiet)
+    done(governing.withdraw(world.app, world.here, Role.MANAGER, OUTSIDER, quiet))
 
 
 def test_without_a_manager_on_chain_the_mend_is_named(anew: Anew) -> None:

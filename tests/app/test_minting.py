@@ -9,7 +9,7 @@ import pytest
 from pytest import MonkeyPatch
 from sqlalchemy import Connection
 
-from nftloyalty.app import funding, governing, minting, sending
+from nftloyalty.app import funding, gathering, governing, minting, sending
 from nftloyalty.app.acting import Done
 from nftloyalty.app.minting import MintPlan, MintReport
 from nftloyalty.chain.client import Node
@@ -125,6 +125,7 @@ def test_every_kind_of_bad_row_is_named_with_its_line_and_nothing_is_sent(world:
         f"{member},gold,never",
         f"{mover.address},gold,never",
         f"{new_wallet()},platinum,2020-01-01",
+        f"{world.here.membership.address},gold,never",
     ]
     before = world.nonces()
     with pytest.raises(BadInput) as refused:
@@ -138,20 +139,21 @@ def test_every_kind_of_bad_row_is_named_with_its_line_and_nothing_is_sent(world:
         "line 4": ["wrong checksum"],
         "line 6": ["same address as line 5"],
         "line 7": ["unknown tier 'platinum'"],
-        "line 8": ["expiry 2020-01-01 is past"],
-        "line 9": ["unreadable expiry 'next summer'"],
+        "line 8": ["expiry '2020-01-01' is past"],
+        "line 9": ["expiry 'next summer' is not a date or time"],
         "line 10": ["has left the program"],
         "line 11": ["was removed from the program"],
         "line 12": ["is already a member"],
         "line 13": ["has moved to another wallet"],
         "line 14": ["unknown tier", "is past"],  # every problem of a row, not only its first
+        "line 15": ["is the program's own contract for cards"],
     }
     assert list(said) == list(expected)
     for line, parts in expected.items():
         assert len(said[line]) == len(parts)
         for part, what in zip(parts, said[line], strict=True):
             assert part in what
-    assert refused.value.message == "members.csv: 12 problems; nothing was changed"
+    assert refused.value.message == "members.csv: 13 problems; nothing was changed"
     assert world.plan(rows[0]).count(Outcome.NEW) == 1  # no intent was left behind for the good row
 
 
@@ -166,8 +168,8 @@ def test_a_stamp_file_names_every_bad_row(world: World) -> None:
     world.mint_outside(gold, held, tier=2)
     assert world.stamp("tasting", held).final == 1
     with pytest.raises(BadInput) as refused:
-        world.plan_stamps("tasting", "0x12", stranger, member, gold)
-    assert [problem.place for problem in refused.value.problems] == ["line 2", "line 3", "line 4"]
+        world.plan_stamps("tasting", "0x12", stranger, member, gold, world.here.stamps.address)
+    assert [problem.place for problem in refused.value.problems] == ["line 2", "line 3", "line 4", "line 6"]
     whats = [problem.what for problem in refused.value.problems]
     assert "not an address" in whats[0]
     assert "has no active membership" in whats[1]
@@ -180,7 +182,7 @@ def test_a_stamp_outside_its_window_is_refused_at_once(anew: Anew) -> None:
     world = anew(program_text(rest=rest))
     with pytest.raises(BadInput) as refused:
         world.plan_stamps("old", new_wallet())
-    assert "closed on 2020-02-0" in refused.value.problems[0].what
+    assert "it was open through 2020-02-01" in refused.value.problems[0].what
     with pytest.raises(Unknown, match="has no stamp 'latte'"):
         world.plan_stamps("latte", new_wallet())
 
@@ -275,7 +277,7 @@ def test_an_item_the_contract_refuses_is_found_and_the_others_go_on(world: World
     report = minting.mint(world.app, world.here, replace(plan, rows=bad))
     assert report.final == 5
     assert {address for _, address, _ in report.rejected} == poisoned
-    assert all("the contract refused" in reason for _, _, reason in report.rejected)
+    assert all("tier 9 can't be" in reason for _, _, reason in report.rejected)
     again = world.plan(*(f"{wallet},gold,never" for wallet in wallets))
     assert again.count(Outcome.AGAIN) == 2
     assert minting.mint(world.app, world.here, again).final == 7
@@ -299,7 +301,8 @@ def test_a_wrong_password_accepts_nothing(world: World) -> None:
         assert not intents.by_keys(tx, world.here.attached.row, [plan.rows[0].key])
 
 
-def test_what_was_accepted_survives_a_node_that_goes_away(anew: Anew, proxy: Proxy) -> None:
+def test_what_was_accepted_survives_a_node_that_goes_away(anew: Anew, proxy: Proxy, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "RETRY_PAUSES", (0.05, 0.05))
     world = anew("")
     rows = [f"{new_wallet()},gold,never" for _ in range(3)]
     plan = world.plan(*rows)
@@ -340,7 +343,7 @@ def test_many_batches_are_under_way_at_once(
     start_anvil: StartAnvil, open_on: OpenWorld, monkeypatch: MonkeyPatch
 ) -> None:
     """With a block a second, a window of one would need a block for each batch."""
-    monkeypatch.setattr(sending, "GATHER_AT_MOST", 5)
+    monkeypatch.setattr(gathering, "GATHER_AT_MOST", 5)
     anvil = start_anvil("--slots-in-an-epoch", "1")
     world = open_on(anvil.url, program_text(rest="[chain]\nfinality_blocks = 0\n"))
     world.app.node.call("evm_setIntervalMining", [1])
@@ -400,7 +403,7 @@ def test_a_row_that_wants_another_card_than_was_minted_is_a_problem(world: World
         world.plan(f"{wallet},gold,never", f"{dated},gold,2048-12-31")
     said = [str(problem) for problem in bad.value.problems]
     assert "line 2" in said[0] and "as Member for life" in said[0] and "nftloyalty tier" in said[0]
-    assert "line 3" in said[1] and "as Gold until 2050-01-01" in said[1]
+    assert "line 3" in said[1] and "as Gold through 2049-12-31" in said[1]
     assert world.nonces() == before
 
 

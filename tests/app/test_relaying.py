@@ -75,7 +75,7 @@ def test_a_pause_is_told_and_waited_for(anew: Anew, monkeypatch: MonkeyPatch) ->
     claim = accept(world)
     governing.pause(world.app, world.here, lambda: None)
     with relaying_for(world) as relay:
-        wait_until(lambda: "Paused" in relay.trouble)
+        wait_until(lambda: "the program is paused" in relay.trouble)
         governing.unpause(world.app, world.here, lambda: None)
         wait_until(lambda: is_final(world, claim))
         wait_until(lambda: relay.trouble == "")

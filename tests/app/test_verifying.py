@@ -7,8 +7,9 @@ import pytest
 
 from nftloyalty.app import governing, verifying
 from nftloyalty.chain.client import Node
+from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.gate import ReasonCode
-from nftloyalty.errors import Unknown
+from nftloyalty.errors import ChainRestarted, Unknown
 from tests.app.build import NO_DEADLINE, World, new_member, new_wallet
 from tests.app.proxy import Proxy
 
@@ -32,6 +33,7 @@ def test_a_member_is_shown_in_the_words_of_the_program(world: World) -> None:
     assert shown["program"] == world.program.id
     assert shown["card"]["tier"] == "gold"
     assert shown["card"]["expires_at"] == "2050-01-01T00:00:00Z"
+    assert shown["card"]["last_day"] == "2049-12-31"  # as it stood in the file
     assert shown["card"]["active"] is True
     assert shown["stamps"] == [{"season": 0, "type": 1, "id": "latte"}]
     head = world.app.node.head()
@@ -117,3 +119,13 @@ def test_the_answer_is_pinned_to_the_hash_of_one_block(world: World, proxy: Prox
     held = verifying.holding(app, here, new_wallet())
     calls = [item for item in proxy.requests if isinstance(item, dict) and item["method"] == "eth_call"]
     assert [call["params"][1] for call in calls] == [{"blockHash": held.as_of.hash, "requireCanonical": True}]
+
+
+def test_a_chain_that_was_started_anew_is_told_as_such(world: World) -> None:
+    """The node answers with the same chain id, and our contracts are gone."""
+    here = world.here
+    with DevChainServer() as anew:
+        restarted = replace(world.app, node=Node(anew.url))
+        gone = replace(here, membership=replace(here.membership, node=restarted.node))
+        with pytest.raises(ChainRestarted):
+            verifying.holding(restarted, gone, new_wallet())

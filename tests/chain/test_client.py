@@ -1,7 +1,6 @@
 """The JSON-RPC client against nodes that answer badly, late, twice, or not at all."""
 
 import copy
-import json
 import pickle
 import socket
 import threading
@@ -14,10 +13,8 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
-from hypothesis import given
-from hypothesis import strategies as st
 
-from nftloyalty.chain import client
+from nftloyalty.chain import client, transport
 from nftloyalty.chain.client import Call, HintKind, Node
 from nftloyalty.errors import BadInput, ChainProblem, LoyaltyError, NodeRefused, NodeUnreachable, Reverted
 from tests.chain.liar import Exchange, Liar
@@ -237,7 +234,7 @@ def test_a_node_that_drips_bytes_is_given_up_in_time(liar: Liar) -> None:
 
 
 def test_an_endless_answer_is_cut_off(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "MOST_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(transport, "MOST_ANSWER_BYTES", 1000)
     liar.answer = body(b" " * 5000)
     with pytest.raises(NodeUnreachable, match="more than 1000 bytes"):
         Node(liar.url).chain_id()
@@ -254,32 +251,6 @@ def test_an_answer_that_breaks_off_is_no_answer(liar: Liar) -> None:
     liar.answer = half
     with pytest.raises(NodeUnreachable):
         Node(liar.url, timeout=5).chain_id()
-
-
-@given(
-    st.recursive(
-        st.none() | st.text(alphabet='[]{}"\\a', max_size=6) | st.integers(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('[{"\\', max_size=3), inner, max_size=3),
-        max_leaves=20,
-    )
-)
-def test_brackets_in_texts_are_not_taken_for_depth(value: Any) -> None:
-    assert not client._too_deep(json.dumps(value).encode())
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[" * 90 + "]" * 90,
-        '{"a":' * 90 + "1" + "}" * 90,
-        "[" * 90,
-        # Closing brackets in texts that would hide the depth from one who counts carelessly.
-        '["]",' * 90 + "1" + "]" * 90,
-        '["\\"]",' * 90 + "1" + "]" * 90,
-    ],
-)
-def test_depth_is_found_before_the_parser_meets_it(text: str) -> None:
-    assert client._too_deep(text.encode())
 
 
 # -------------------------------------------------------------------------------------------------------------- retries

@@ -1,6 +1,7 @@
 """Compiling: the committed artifacts are what the sources say, and what goes wrong is told with file and line."""
 
 import json
+import os
 import shutil
 import sys
 import tomllib
@@ -232,6 +233,34 @@ def test_no_compiler_at_all_is_told(small: Path, tmp_path: Path, monkeypatch: py
     assert "make compile" in problems(error)[0]
 
 
+def test_no_program_that_is_started_learns_a_secret(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the compiler, nor Node, nor the download."""
+    version = f"Version: {pinned_version(FOLDER)}+commit.1234abcd.Linux.g++"
+    (tmp_path / "bin").mkdir()
+    spy = program(tmp_path / "bin" / "solc", version)
+    spy.write_text(f"#!/bin/sh\nenv >> {tmp_path}/seen\necho '{version}'\n", encoding="utf-8")
+    monkeypatch.setenv("NFTLOYALTY_KEY_PASSWORD", "s3cr3t-word")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:s3cr3t-word@db/x")
+    monkeypatch.setenv("CLOUD_TOKEN", "s3cr3t-word")
+    with pytest.raises(BadInput, match="contracts"):
+        compile_contracts(small, spy)
+    assert find_solc_first(spy, monkeypatch) == spy
+    monkeypatch.setattr(sys, "executable", str(spy))
+    with compiling._bare_environment():
+        compiling._native_download("0.8.30")
+    seen = (tmp_path / "seen").read_text(encoding="utf-8")
+    assert seen.count("PATH=") >= 4
+    assert "s3cr3t-word" not in seen
+    assert os.environ["NFTLOYALTY_KEY_PASSWORD"] == "s3cr3t-word"
+
+
+def find_solc_first(solc: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", str(solc.parent), prepend=":")
+    return find_solc(FOLDER)
+
+
 def test_a_download_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = program(tmp_path / "python", "")
     slow.write_text("#!/bin/sh\nexec sleep 30\n", encoding="utf-8")
@@ -277,7 +306,7 @@ def test_only_what_changed_is_written(tmp_path: Path) -> None:
 class TestScript:
     @pytest.fixture
     def run(self, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        monkeypatch.setattr(script, "ARTIFACTS", tmp_path / "artifacts")
+        monkeypatch.setattr("nftloyalty.app.compiling.ARTIFACTS", tmp_path / "artifacts")
         return ["--contracts", str(small), "--solc", str(tool("solc"))]
 
     def test_it_writes_and_then_finds_nothing_to_do(self, run: list[str], capsys: pytest.CaptureFixture[str]) -> None:

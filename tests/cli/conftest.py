@@ -43,6 +43,7 @@ def run(chain: str, tmp_path: Path, monkeypatch: MonkeyPatch, capsys: CaptureFix
     folder = tmp_path / "shop"
     folder.mkdir()
     (tmp_path / "password").write_text(PASSWORD + "\n")
+    (tmp_path / "password").chmod(0o600)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("NFTLOYALTY_RPC_URL", chain)
     monkeypatch.setenv("NFTLOYALTY_KEY_PASSWORD_FILE", str(tmp_path / "password"))

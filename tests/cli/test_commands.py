@@ -1,6 +1,6 @@
 """The operator's day on the command line, and what it says when something is wrong.
 
-Exit status: 0 done or yes, 1 no, 2 the input is wrong, 3 something stands in the way.
+Exit status: 0 done or yes, 1 no, 2 the input is wrong, 3 something stands in the way, 4 a fault of ours.
 """
 
 import io
@@ -10,6 +10,7 @@ import shlex
 import sqlite3
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -168,14 +169,30 @@ def test_a_dry_run_tells_the_steps_and_the_cost_and_sends_nothing(run: Run) -> N
     Path("program.toml").write_text(program_text())
     for name in ("owner", "hot", "desk", "guard"):
         ok(run("keys", "new", name))
+    ok(run("keys", "fund", "owner", "--coins", "5"))
     told = ok(run("deploy", "--dry-run", "--price", "2500", "--coin", "ETH"))
     assert "Nothing is sent" in told
     assert "open Bean Club" in told
     assert "ETH" in told
-    plan = json.loads(ok(run("deploy", "--dry-run", "--json")))
+    plan = json.loads(ok(run("deploy", "--dry-run", "--json", "--price", "2500")))
     assert plan["steps"][-1] == "open the program"
     assert not plan["already_open"]
     assert int(plan["cost_wei"]) > 0
+    assert (plan["coin"], plan["price"], plan["data_fee_included"]) == ("ETH", "2500", True)
+    assert Decimal(plan["cost_in_money"]) == Decimal(plan["cost_wei"]) * 2500 / 10**18
+    assert json.loads(ok(run("deploy", "--dry-run", "--json")))["cost_in_money"] is None
+    assert json.loads(ok(run("export"))) == []
+
+
+def test_a_dry_run_that_could_not_be_paid_says_so_with_its_status(run: Run) -> None:
+    Path("program.toml").write_text(program_text())
+    for name in ("owner", "hot", "desk", "guard"):
+        ok(run("keys", "new", name))
+    for arguments in (("deploy", "--dry-run"), ("deploy", "--dry-run", "--json")):
+        tried = run(*arguments)
+        assert tried.status == 3
+        assert "has 0.000000 coins and needs about" in tried.err
+        assert "open" in tried.out
     poor = run("deploy")
     assert poor.status == 3
     assert "has 0.000000 coins and needs about" in poor.err
@@ -271,7 +288,7 @@ def test_powers_on_the_command_line(shop: Run) -> None:
     ok(shop("mint", members(f"{wallet},member,2040-01-01")))
     assert "Done in transaction 0x" in ok(shop("tier", wallet, "gold"))
     renewed = shop("renew", wallet, "--until", "2045-06-30")
-    assert "valid until 2045-07-01 00:00 UTC" in renewed.err
+    assert "valid through 2045-06-30 (UTC)" in renewed.err
     again = shop("renew", wallet, "--until", "2045-06-30")
     assert again.status == 3
     assert "nothing was sent" in again.err
@@ -324,6 +341,12 @@ def test_what_is_signed_elsewhere_is_printed_as_json(shop: Run) -> None:
         ("vouchers", "create", "--to", "0x" + "1" * 40, "--stamp", "latte", "--tier", "gold"),
         ("serve", "--host", "192.0.2.1"),
         ("nothing",),
+        ("waiting", "cancel"),
+        ("waiting", "cancel", "--all", "--kind", "mint-card"),
+        ("waiting", "cancel", "--address", "0x12"),
+        ("update", "--price", "x"),
+        ("--rpc", "localhost:18745", "keys", "show"),
+        ("--password-file", "nofile", "keys", "show"),
     ],
 )
 def test_wrong_input_is_status_2(shop: Run, command: tuple[str, ...]) -> None:
@@ -457,3 +480,22 @@ def test_compile_check_tells_what_differs(run: Run, monkeypatch: MonkeyPatch) ->
 def test_upgrade_twice_is_harmless(run: Run) -> None:
     for _ in range(2):
         assert ok(run("upgrade")) == "The database is of this version.\n"
+
+
+# ------------------------------------------------------------------------------------------------------------- recovery
+
+
+def test_a_recovery_on_the_command_line(shop: Run) -> None:
+    lost, new = new_wallet(), new_wallet()
+    ok(shop("mint", members(f"{lost},gold,never")))
+    assert shop("recovery", "show", lost).status == 1
+    proposed = shop("recovery", "propose", lost, new, "--reason", "phone lost")
+    assert ok(proposed).startswith("Done in transaction")
+    assert f"can go to {new} from" in proposed.err.replace("\n", " ")
+    shown = json.loads(ok(shop("recovery", "show", lost, "--json")))
+    assert (shown["from"], shown["to"], shown["serial"]) == (lost, new, 1)
+    early = shop("recovery", "execute", lost)
+    assert early.status == 3
+    assert "can be carried out" in early.err
+    ok(shop("recovery", "veto", lost))
+    assert json.loads(shop("recovery", "show", lost, "--json").out) == {}

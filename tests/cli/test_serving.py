@@ -107,7 +107,8 @@ def test_a_port_that_is_taken_is_told(shop: tuple[World, Path, Mapping[str, str]
         timeout=PATIENCE_SECONDS,
     )
     assert refused.returncode == 2
-    assert f"port {port}: can't be had" in refused.stderr
+    assert f"--port: port {port} on 127.0.0.1 is taken" in refused.stderr
+    assert f"nftloyalty serve --port {int(port) + 1}" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

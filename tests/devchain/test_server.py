@@ -187,7 +187,7 @@ def test_only_loopback_hosts_are_bound(host: str) -> None:
     for start in (lambda: serve(host, 0), lambda: DevChainServer(host=host)):
         with pytest.raises(BadInput) as caught:
             start()
-        assert "is not a loopback address" in str(caught.value.problems[0])
+        assert "is not an address of this machine alone" in str(caught.value.problems[0])
 
 
 def test_the_socket_names_its_protocol() -> None:
@@ -200,14 +200,17 @@ def test_the_socket_names_its_protocol() -> None:
 def test_a_port_that_is_none_is_named(port: int) -> None:
     with pytest.raises(BadInput) as caught:
         DevChainServer(port=port)
-    assert caught.value.problems[0].place == f"port {port}"
+    (problem,) = caught.value.problems
+    assert (problem.place, problem.what) == (f"port {port}", "is no port: they go from 0 to 65535")
 
 
 def test_a_taken_port_is_named(server: DevChainServer) -> None:
     port = int(server.url.rsplit(":", 1)[1])
     with pytest.raises(BadInput) as caught:
         serve(port=port)
-    assert caught.value.problems[0].place == f"port {port}"
+    (problem,) = caught.value.problems
+    assert (problem.place, problem.what) == (f"port {port}", "is taken: another server listens there")
+    assert "--port" in problem.mend
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_one_letter_in_the_wrong_case_is_noticed(number: int, place: int) -> Non
     wrong = address[:place] + address[place].swapcase() + address[place + 1 :]
     if wrong in (address, address.lower(), "0x" + address[2:].upper()):
         return
-    with pytest.raises(ValueError, match=f"wrong checksum .*did you mean {address}"):
+    with pytest.raises(ValueError, match="wrong checksum, so a character of it is not as it was"):
         parse_address(wrong)
 
 

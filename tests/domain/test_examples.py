@@ -8,7 +8,8 @@ from eth_keys.datatypes import PrivateKey
 
 from nftloyalty.domain.program import Program
 from nftloyalty.domain.program_file import read_program
-from nftloyalty.domain.roster import CardRow, read_cards, read_stamps
+from nftloyalty.domain.roster import CardRow
+from nftloyalty.domain.roster_file import read_cards, read_stamps
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOW = datetime(2027, 1, 1, tzinfo=UTC)

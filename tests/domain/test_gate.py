@@ -56,12 +56,19 @@ def test_the_last_second_is_active_until_it_is_over() -> None:
         (no_card(Flag.MOVED), Reason(ReasonCode.MOVED, "the membership has moved to another wallet")),
         (
             card(expires_at=int(datetime(2027, 2, 1, tzinfo=UTC).timestamp())),
-            Reason(ReasonCode.EXPIRED, "the membership expired on 2027-02-01 at 00:00:00 UTC"),
+            Reason(ReasonCode.EXPIRED, "the membership was valid through 2027-01-31 (UTC)"),
         ),
     ],
 )
 def test_why_a_wallet_is_not_active_is_told_apart(word: CardWord, reason: Reason) -> None:
     assert decide(Conditions(), holding(word), as_of(), NOW) == Decision(False, (reason,))
+
+
+def test_an_expiry_beyond_all_calendars_is_judged_and_told() -> None:
+    beyond = (1 << 40) - 1
+    decision = decide(Conditions(), holding(card(expires_at=beyond)), as_of(beyond), NOW)
+    assert decision == Decision(False, (Reason(ReasonCode.EXPIRED, "the membership was valid beyond the year 9999"),))
+    assert decide(Conditions(), holding(card(expires_at=beyond)), as_of(), NOW).allowed
 
 
 def test_every_unmet_condition_is_named() -> None:

@@ -419,8 +419,39 @@ FAULTS = {
         "must be true or false",
         "without quotes",
     ),
-    "date in quotes": (STAMP + 'opens = "2027-05-01"\n', L + 4, "stamps[1].opens", "is not a date", DATE_MEND),
-    "time of day": (STAMP + "opens = 09:00:00\n", L + 4, "stamps[1].opens", "is not a date", DATE_MEND),
+    "date in quotes": (
+        STAMP + 'opens = "2027-05-01"\n',
+        L + 4,
+        "stamps[1].opens",
+        "2027-05-01 is not a date",
+        DATE_MEND,
+    ),
+    "time of day": (STAMP + "opens = 09:00:00\n", L + 4, "stamps[1].opens", "09:00:00 is not a date", DATE_MEND),
+    "number as a date": (STAMP + "opens = 20270501\n", L + 4, "stamps[1].opens", "20270501 is not a date", DATE_MEND),
+    "list as a date": (STAMP + "opens = []\n", L + 4, "stamps[1].opens", "this is not a date", DATE_MEND),
+    "month 13": (STAMP + "opens = 2027-13-01\n", L + 4, "stamps[1].opens", "2027-13-01 is not a date", DATE_MEND),
+    "30 February": (
+        STAMP + "closes = 2027-02-30 # ?\n",
+        L + 4,
+        "stamps[1].closes",
+        "2027-02-30 is not a date",
+        DATE_MEND,
+    ),
+    "date with slashes": (
+        STAMP + "opens=31/12/2027\n",
+        L + 4,
+        "stamps[1].opens",
+        "31/12/2027 is not a date",
+        DATE_MEND,
+    ),
+    "time without seconds": (
+        STAMP + "opens = 2027-05-01T08:00+07:00\n",
+        L + 4,
+        "stamps[1].opens",
+        "2027-05-01T08:00+07:00 is not a date",
+        DATE_MEND,
+    ),
+    "date of one digit": (STAMP + "opens = 2027-5-1\n", L + 4, "stamps[1].opens", "2027-5-1 is not a date", DATE_MEND),
     "time without a zone": (
         STAMP + "opens = 2027-05-01T09:00:00\n",
         L + 4,
@@ -624,7 +655,7 @@ def test_all_faults_of_a_file_are_reported_at_once_in_the_order_of_its_lines() -
         ("[program\n", "line 1: not TOML at column 9: "),
         ("[[tiers]]\n[tiers]\n", "line 2: not TOML at column 7: "),
         ('[program]\nname = """\nBean', "line 3: not TOML at the end: "),
-        ("[program]\nopens = 2027-13-01\n", "line 2: not TOML at column "),
+        ("[program]\nopens = 2027-13-01\nid = bean\n", "line 2: not TOML at column "),
         (f"x = {'[' * 5000}", "line 1: not TOML at the end: "),
         (f"x = {'1' * 5000}", "line 1: not TOML at the end: "),
     ],
@@ -633,6 +664,21 @@ def test_broken_toml_is_named_with_its_line(text: str, problem: str) -> None:
     (found,) = problems(text)
     assert found.startswith(problem)
     assert found.endswith("(text needs double quotes, dates and numbers none; each key stands once in its section)")
+
+
+def test_a_day_that_no_calendar_has_hides_nothing_else() -> None:
+    rest = STAMP + "opens = 2027-13-01\ncloses = 2027-02-30\n" + CARD.replace("= 5", "= 1") + "[chain]\nid = 0\n"
+    assert [problem.split(" (")[0] for problem in problems(program_text(rest))] == [
+        f"line {L + 4}, stamps[1].opens: 2027-13-01 is not a date",
+        f"line {L + 5}, stamps[1].closes: 2027-02-30 is not a date",
+        f"line {L + 9}, stamp_cards[1].stamps: 1 is out of range",
+        f"line {L + 12}, chain.id: 0 is out of range",
+    ]
+
+
+def test_a_bad_date_is_not_taken_for_text() -> None:
+    (found,) = problems(program_text(head=HEAD.replace('"Bean Club"', "2027-13-01")))
+    assert found.startswith("line 4: not TOML at column ")
 
 
 # --------------------------------------------------------------------------------------------------------------- lines

@@ -19,7 +19,7 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from nftloyalty.app import sending
+from nftloyalty.app import gathering
 from nftloyalty.app.sending import Sender
 from nftloyalty.chain import sender
 from nftloyalty.chain.client import Node
@@ -206,7 +206,7 @@ def run(orders: Orders) -> int:
     """Run the command line in this process, which is good for nothing else afterwards. Returns its exit status."""
     os.environ.clear()
     os.environ.update(orders.environment)
-    sending.GATHER_AT_MOST = orders.batch
+    gathering.GATHER_AT_MOST = orders.batch
     if orders.broken is not None:
         attribute, replacement = BROKEN[orders.broken]
         setattr(Sender, attribute, replacement)

@@ -1,14 +1,18 @@
 """URLs, transactions and column types, on both databases."""
 
 import os
+import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from nftloyalty.domain.intent import SlotState
@@ -18,6 +22,7 @@ from nftloyalty.store.columns import JsonText, OneOf, UtcDateTime, Wei
 from nftloyalty.store.engine import address_of, begin, open_engine, read
 from nftloyalty.store.tables import chains as chains_table
 from nftloyalty.store.tables import signers as signers_table
+from tests.conftest import PostgreSQL
 from tests.store.build import CHAIN_ID, GENESIS, MINTER, NOW, fresh_hash, prepared, run_together
 
 ROOT = Path(__file__).parents[2]
@@ -196,6 +201,81 @@ def test_errors_of_the_database_do_not_repeat_the_values(engine: Engine) -> None
         for _ in range(2):
             tx.execute(insert(chains_table).values(chain_id=1, genesis_hash="0xfeedbeef", first_seen_at=NOW))
     assert "SQL parameters hidden" in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------------- trouble
+
+
+def test_a_full_disk_is_told_at_the_statement_with_its_mend(tmp_path: Path, sqlite_template: Path) -> None:
+    path = tmp_path / "loyalty.db"
+    shutil.copyfile(sqlite_template, path)
+    engine = open_engine(f"sqlite:///{path}")
+    with pytest.raises(DatabaseProblem, match="full") as told, begin(engine) as tx:
+        pages = tx.exec_driver_sql("PRAGMA page_count").scalar_one()
+        tx.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        for number in range(500):
+            tx.execute(insert(chains_table).values(chain_id=number, genesis_hash="0x" + "a" * 64, first_seen_at=NOW))
+    assert "make room on the disk" in told.value.mend
+    with read(engine) as tx:
+        assert tx.execute(select(chains_table)).all() == []
+    engine.dispose()
+
+
+def test_a_database_held_by_another_process_is_told(
+    tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "loyalty.db"
+    shutil.copyfile(sqlite_template, path)
+    monkeypatch.setattr("nftloyalty.store.engine.BUSY_SECONDS", 0.05)
+    engine = open_engine(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseProblem, match="locked") as told, begin(engine):
+            pass
+    assert "the process that holds it" in told.value.mend
+    engine.dispose()
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "loyalty.db"
+    path.write_bytes(b"not a database at all, but long enough to be looked at " * 100)
+    engine = open_engine(f"sqlite:///{path}")
+    with pytest.raises(DatabaseProblem) as told, read(engine) as tx:
+        tx.execute(select(chains_table))
+    assert "no database of ours" in told.value.mend
+
+
+def test_a_connection_that_is_cut_is_told_and_the_next_one_works(
+    postgresql: PostgreSQL, postgresql_template: str
+) -> None:
+    """At a statement, and at the commit."""
+    name = postgresql.create(postgresql_template)
+    engine = open_engine(postgresql.url(name))
+
+    def cut(tx: Connection) -> None:
+        pid = tx.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with psycopg.connect(postgresql.dsn, autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+    with pytest.raises(DatabaseProblem) as told, begin(engine) as tx:
+        cut(tx)
+        chains.known_chain(tx, CHAIN_ID, GENESIS, NOW)
+    assert "run the same command again" in told.value.mend
+    with pytest.raises(DatabaseProblem), begin(engine) as tx:
+        chains.known_chain(tx, CHAIN_ID, GENESIS, NOW)
+        cut(tx)
+    with begin(engine) as tx:
+        assert tx.execute(select(chains_table)).all() == []
+    engine.dispose()
+    postgresql.drop(name)
+
+
+def test_a_statement_that_is_wrong_is_a_fault_and_no_trouble_of_the_database(engine: Engine) -> None:
+    with pytest.raises(DBAPIError), begin(engine) as tx:
+        tx.execute(text("SELECT nothing FROM nowhere"))
+
+
+# ------------------------------------------------------------------------------------------------------------- columns
 
 
 def test_a_time_without_a_zone_is_refused(engine: Engine) -> None:

@@ -1,102 +1,136 @@
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import Engine
 
-from nftloyalty.domain.intent import IntentState, Kind
-from nftloyalty.store import intents, programs, reports, signers, slots
-from nftloyalty.store.engine import begin
-from nftloyalty.store.reports import IntentCount, RejectedCount
-from nftloyalty.store.tables import ProgramState
+from nftloyalty.domain.intent import IntentState, Kind, SlotState
+from nftloyalty.errors import Unknown
+from nftloyalty.store import intents, reports, signers, slots
+from nftloyalty.store.engine import begin, read
+from nftloyalty.store.reports import WaitingCount
 from tests.store.build import (
     BLOCK,
-    CHAIN_ID,
     GENESIS,
     MINTER,
     NOW,
     accepted,
-    fresh_hash,
     prepared,
     program,
     reserved,
     sent,
+    signed,
     wallet,
 )
 
-
-def test_intents_are_counted_by_kind_type_and_state(engine: Engine) -> None:
-    with begin(engine) as tx:
-        ground = prepared(tx)
-        cards = accepted(tx, ground, range(4))
-        accepted(tx, ground, range(2), kind=Kind.MINT_STAMP, stamp_type=3)
-        accepted(tx, ground, [9], program=program(tx, ground.chain, "tea").id)
-        reserved(tx, ground, cards[:3])
-    with reports.reading(engine) as tx:
-        assert reports.intents_by_state(tx, ground.program) == [
-            IntentCount(Kind.MINT_CARD, 0, IntentState.BATCHED, 3),
-            IntentCount(Kind.MINT_CARD, 0, IntentState.RECEIVED, 1),
-            IntentCount(Kind.MINT_STAMP, 3, IntentState.RECEIVED, 2),
-        ]
-
-
-def test_rejections_are_counted_by_reason(engine: Engine) -> None:
-    with begin(engine) as tx:
-        ground = prepared(tx)
-        rows = accepted(tx, ground, range(5))
-        stamp = accepted(tx, ground, [7], kind=Kind.MINT_STAMP)
-        intents.reject(tx, [rows[0].id], NOW, error="paused")
-        intents.reject(tx, [rows[1].id, rows[2].id], NOW, code=3)
-        intents.reject(tx, [stamp[0].id], NOW, code=8)
-    with reports.reading(engine) as tx:
-        assert reports.rejections(tx, ground.program, Kind.MINT_CARD) == [
-            RejectedCount(3, None, 2),
-            RejectedCount(None, "paused", 1),
-        ]
-        assert len(reports.rejections(tx, ground.program)) == 3
+ACT = {"what": "end the pause", "to": wallet(1), "data": "0x", "value_wei": "0"}
 
 
 def test_signers_are_reported_with_what_they_have_under_way(engine: Engine) -> None:
-    later = NOW + timedelta(minutes=1)
     with begin(engine) as tx:
         ground = prepared(tx, nonce=3)
-        signers.register(tx, ground.chain, wallet(2))
-        other = prepared(tx, genesis="0x" + "a2" * 32)
-        final, attempt = sent(tx, ground, accepted(tx, ground, [1]))
-        slots.note_error(tx, attempt.id, "of no interest any more")
-        slots.set_included(tx, final.id, attempt.tx_hash, 7, BLOCK, True, NOW)
-        slots.set_final(tx, final.id, BLOCK, NOW)
-        included, attempt = sent(tx, ground, accepted(tx, ground, [2]))
-        slots.set_included(tx, included.id, attempt.tx_hash, 7, BLOCK, True, NOW)
-        _, attempt = sent(tx, ground, accepted(tx, ground, [3]))
-        slots.note_error(tx, attempt.id, "already known")
-        slots.reserve(tx, ground.signer, ground.epoch, Kind.CALL, None, b"", 0, 1, [], later)
-        accepted(tx, ground, [4, 5])
+        rows = accepted(tx, ground, range(6))
+        accepted(tx, ground, range(2), kind=Kind.MINT_STAMP, stamp_type=3)
+        included, attempt = sent(tx, ground, rows[:1])
+        slots.set_included(tx, included.id, attempt.tx_hash, 8, BLOCK, True, NOW)
+        busy, first = sent(tx, ground, rows[1:2])
+        slots.note_error(tx, first.id, "nonce too low")
+        second = signed(tx, ground, busy.id)
+        slots.note_error(tx, second.id, "already known")
+        bare = reserved(tx, ground, rows[2:3])
         signers.halt(tx, ground.signer, "foreign nonce 9")
-    with reports.reading(engine) as tx:
-        busy, idle, elsewhere = reports.signers_with_slots(tx)
-        assert reports.signers_with_slots(tx, ground.chain) == [busy, idle]
-        assert reports.signers_with_slots(tx, other.chain) == [elsewhere]
-    assert (busy.address, busy.chain_id, busy.next_nonce, busy.halted) == (MINTER, CHAIN_ID, 7, "foreign nonce 9")
-    assert (busy.lease_owner, busy.lease_until) == ("me", NOW + timedelta(seconds=60))
-    assert (busy.waiting, busy.not_included, busy.included) == (2, 2, 1)
-    assert (busy.oldest_open_at, busy.last_error) == (NOW, "already known")
-    assert (idle.waiting, idle.not_included, idle.included, idle.oldest_open_at, idle.last_error) == (
-        0,
-        0,
-        0,
-        None,
-        None,
-    )
+        signers.register(tx, ground.chain, wallet(77))
+    with read(engine) as tx:
+        one, idle = reports.signers_of(tx, ground.chain)
+    assert (one.address, one.next_nonce, one.halted) == (MINTER, 6, "foreign nonce 9")
+    assert (one.lease_owner, one.lease_until) == ("me", NOW + timedelta(seconds=60))
+    assert one.waiting == (WaitingCount(Kind.MINT_CARD, 0, 3), WaitingCount(Kind.MINT_STAMP, 3, 2))
+    assert [(slot.nonce, slot.state, slot.attempts, slot.tx_hash, slot.last_error) for slot in one.slots] == [
+        (3, SlotState.INCLUDED, 1, attempt.tx_hash, None),
+        (4, SlotState.BROADCASTING, 2, second.tx_hash, "already known"),
+        (5, SlotState.RESERVED, 0, None, None),
+    ]
+    assert bare.nonce == 5
+    assert (idle.address, idle.next_nonce, idle.waiting, idle.slots) == (wallet(77), None, (), ())
 
 
-def test_deployments_are_listed_newest_first(engine: Engine) -> None:
+def test_what_is_final_is_not_under_way(engine: Engine) -> None:
     with begin(engine) as tx:
         ground = prepared(tx)
-        tx_hash = fresh_hash()
-        tea = programs.mark_open(tx, program(tx, ground.chain, "tea").id, tx_hash, 9)
-        program(tx, ground.chain, "fashion")
-    with reports.reading(engine) as tx:
-        assert [each.slug for each in reports.recent_deployments(tx)] == ["fashion", "tea", "coffee"]
-        opening, opened = reports.recent_deployments(tx, limit=2)
-    assert opening.state is ProgramState.OPENING
-    assert (opened.chain_id, opened.genesis_hash, opened.membership) == (CHAIN_ID, GENESIS, tea.membership)
-    assert (opened.state, opened.opened_tx, opened.opened_block) == (ProgramState.OPEN, tx_hash, 9)
+        slot, attempt = sent(tx, ground, accepted(tx, ground, [1]))
+        slots.set_included(tx, slot.id, attempt.tx_hash, 8, BLOCK, True, NOW)
+        slots.set_final(tx, slot.id, BLOCK, NOW)
+    with read(engine) as tx:
+        (found,) = reports.signers_of(tx, ground.chain)
+    assert found.slots == ()
+
+
+def test_only_the_signers_of_the_chain_are_reported(engine: Engine) -> None:
+    with begin(engine) as tx:
+        one, other = prepared(tx), prepared(tx, genesis="0x" + "c3" * 32)
+    with read(engine) as tx:
+        assert len(reports.signers_of(tx, one.chain)) == len(reports.signers_of(tx, other.chain)) == 1
+
+
+def test_what_is_unfinished_is_grouped_by_kind_type_and_signer(engine: Engine) -> None:
+    with begin(engine) as tx:
+        ground = prepared(tx)
+        cards = accepted(tx, ground, range(5))
+        accepted(tx, ground, range(2), kind=Kind.MINT_STAMP, stamp_type=3)
+        accepted(tx, ground, [9], kind=Kind.CALL, args=ACT, recipient=None)
+        accepted(tx, ground, [8], kind=Kind.DEPLOY, args={**ACT, "what": "put X on chain"}, program=None)
+        accepted(tx, ground, [7], program=program(tx, ground.chain, "tea").id)
+        reserved(tx, ground, cards[:2])
+        intents.reject(tx, [cards[2].id], NOW, error="paused")
+        elsewhere = prepared(tx, genesis="0x" + "c3" * 32)
+        accepted(tx, elsewhere, range(3))
+    with read(engine) as tx:
+        found = reports.unfinished(tx, ground.chain, ground.program)
+    assert {(each.kind, each.stamp_type, each.waiting, each.under_way, each.acts) for each in found} == {
+        (Kind.MINT_CARD, 0, 2, 2, ()),
+        (Kind.MINT_STAMP, 3, 2, 0, ()),
+        (Kind.CALL, 0, 1, 0, ("end the pause",)),
+        (Kind.DEPLOY, 0, 1, 0, ("put X on chain",)),
+    }
+    assert {(each.address, each.since) for each in found} == {(MINTER, NOW)}
+
+
+@pytest.mark.parametrize(
+    ("which", "left"),
+    [
+        ({}, 0),
+        ({"kind": Kind.MINT_STAMP}, 3),
+        ({"kind": Kind.MINT_STAMP, "stamp_type": 4}, 5),
+        ({"stamp_type": 3}, 3),
+        ({"recipient": wallet(0)}, 3),
+        ({"recipient": wallet(0), "kind": Kind.MINT_CARD}, 4),
+    ],
+)
+def test_what_waits_is_withdrawn_and_nothing_else(engine: Engine, which: dict[str, object], left: int) -> None:
+    with begin(engine) as tx:
+        ground = prepared(tx)
+        cards = accepted(tx, ground, range(5))
+        accepted(tx, ground, range(2), kind=Kind.MINT_STAMP, stamp_type=3)
+        other = program(tx, ground.chain, "tea").id
+        accepted(tx, ground, range(3), program=other)
+        reserved(tx, ground, cards[3:5])
+    with begin(engine) as tx:
+        count = intents.withdraw(tx, ground.chain, ground.program, NOW, **which)  # type: ignore[arg-type]
+        assert count == 5 - left
+        again = intents.withdraw(tx, ground.chain, ground.program, NOW, **which)  # type: ignore[arg-type]
+        assert again == 0
+    with read(engine) as tx:
+        states = intents.counts_by_state(tx, ground.program)
+        assert states.get(IntentState.CANCELLED, 0) == count
+        assert states[IntentState.BATCHED] == 2
+        assert intents.counts_by_state(tx, other) == {IntentState.RECEIVED: 3}
+        assert len(intents.received_of(tx, ground.signer)) == left + 3
+
+
+def test_an_act_is_marked_as_told(engine: Engine) -> None:
+    with begin(engine) as tx:
+        ground = prepared(tx, genesis=GENESIS)
+        (row,) = accepted(tx, ground, [1], kind=Kind.CALL, args=ACT)
+        intents.mark_told(tx, row.id)
+        assert intents.get(tx, row.public_id).args == {**ACT, "told": True}
+        with pytest.raises(Unknown):
+            intents.mark_told(tx, 12_345)

@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
+from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import ProgramProblem
 from nftloyalty.store import engine as engine_module
 from nftloyalty.store import intents, programs, signers, slots, vouchers
@@ -117,6 +118,37 @@ def test_an_older_schema_with_data_is_upgraded(empty: Engine, later: Path, monke
         with pytest.raises(IntegrityError), tx.begin_nested():
             tx.execute(text("UPDATE intents SET slot = 777"))
         slots.set_included(tx, slot.id, attempt.tx_hash, 7, "0x07", True, NOW)
+
+
+def test_data_of_the_first_schema_is_upgraded(empty: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written by the statements of then, for the functions of now know columns that were not there."""
+    first = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("__pycache__", "v000[2-9]*"))
+    with monkeypatch.context() as patched:
+        patched.setattr(engine_module, "_MIGRATIONS", first)
+        upgrade(empty)
+        with begin(empty) as tx:
+            ground = prepared(tx)
+            tx.execute(
+                text(
+                    "INSERT INTO intents (public_id, chain, program, signer, kind, stamp_type, recipient, args,"
+                    " request_key, state, created_at, updated_at) VALUES ('int_1', :chain, :program, :signer,"
+                    " 'mint-card', 0, :recipient, '{}', 'a', 'received', :now, :now)"
+                ),
+                {
+                    "chain": ground.chain,
+                    "program": ground.program,
+                    "signer": ground.signer,
+                    "recipient": "0x" + "11" * 20,
+                    "now": "2026-11-22 12:00:00+00:00",
+                },
+            )
+    upgrade(empty)
+    assert found_differences(empty) == []
+    with begin(empty) as tx:
+        row = intents.get(tx, "int_1")
+        assert (row.request_key, row.state, row.reverts) == ("a", IntentState.RECEIVED, 0)
+        sent(tx, ground, [row])
 
 
 def test_an_upgrade_that_fails_changes_nothing(empty: Engine, later: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,22 @@
-"""A program that is open on an embedded chain, served in this process."""
+"""A program that is open on an embedded chain, served as `nftloyalty serve` serves it: by uvicorn, on a socket."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import httpx2
 import pytest
-from fastapi.testclient import TestClient
+import uvicorn
 
 from nftloyalty.app import claiming
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.relaying import Relay
 from nftloyalty.devchain import DevChainServer
+from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
 from tests.app.build import World, app_of, open_world, settings_of
-
-HERE = "http://127.0.0.1:8000"
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,24 @@ class Served:
     """The world and a client of its server. `relay` runs."""
 
     world: World
-    client: TestClient
+    client: httpx2.Client
     relay: Relay
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[httpx2.Client]:
+    """A client of a server of its own."""
+    with listen("127.0.0.1", 0) as listener:
+        config = uvicorn.Config(create_web(service), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
+        thread.start()
+        try:
+            with httpx2.Client(base_url=url_of(listener), timeout=30, trust_env=False) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +53,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         relay = Relay(app, here, signer_of(app, claiming.relay_key(here)))
         relay.start()
         try:
-            with TestClient(create_web(Service(app, here, relay)), HERE, raise_server_exceptions=False) as client:
+            with serving(Service(app, here, relay)) as client:
                 yield Served(world, client, relay)
         finally:
             relay.stop()
@@ -43,5 +61,5 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def client(served: Served) -> TestClient:
+def client(served: Served) -> httpx2.Client:
     return served.client

@@ -1,0 +1,94 @@
+"""Who carries out an act over a program, and how: by a key that is here, else as a transaction to sign elsewhere."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from eth_utils.crypto import keccak
+
+from nftloyalty.app.acting import Act, Done, Unsigned, perform
+from nftloyalty.app.calls import ACTS
+from nftloyalty.app.context import App
+from nftloyalty.app.keyring import address_of, key_name
+from nftloyalty.app.opening import Opened
+from nftloyalty.app.waiting import telling_what_stays
+from nftloyalty.domain.address import Address
+from nftloyalty.domain.words import Role
+from nftloyalty.errors import KeyProblem, ProgramProblem
+
+Tick = Callable[[], None]
+
+
+def membership_act(app: App, opened: Opened, what: str, data: bytes, by: str, tick: Tick) -> Done | Unsigned:
+    """A call of the membership contract."""
+    return act_on(app, opened, what, opened.membership.address, data, by, tick)
+
+
+def act_on(
+    app: App, opened: Opened, what: str, to: Address, data: bytes, by: str, tick: Tick, *, key: str | None = None
+) -> Done | Unsigned:
+    """`key` names the act where it is not named by its calldata."""
+    digest = keccak(bytes.fromhex(to[2:]) + data).hex()[:32]
+    act = Act(what=what, key=key or f"{opened.program.id}|{opened.row.id}|act|{digest}", to=to, data=data)
+    with telling_what_stays(app, opened.attached.row, opened.program.id, ACTS):
+        return perform(
+            app,
+            opened.attached,
+            act,
+            by=by,
+            program=opened.row.id,
+            finality_blocks=opened.program.chain.finality_blocks,
+            tick=tick,
+        )
+
+
+def owners_act(app: App, opened: Opened, what: str, to: Address, data: bytes, tick: Tick) -> Done | Unsigned:
+    """A call by the owner of the program."""
+    return act_on(app, opened, what, to, data, owner_of(opened), tick)
+
+
+def owner_of(opened: Opened) -> str:
+    """The owner as the chain has it, whatever program.toml says."""
+    return opened.membership.owner()
+
+
+def guardian_of(app: App, opened: Opened) -> str:
+    """Who may act in an emergency: a key that is here wins, also one that program.toml does not name, and among those
+    one that can pay. Only where none is here, it is somebody else's to sign."""
+    named = [*opened.program.powers.guardians, *app.keystore.names(), owner_of(opened)]
+    able: dict[Address, None] = {}
+    for name in named:
+        # program.toml may name keys that lie elsewhere.
+        with suppress(KeyProblem):
+            address = address_of(app, name)
+            powers = opened.membership.powers_of(address)
+            if powers.is_owner or powers.roles & Role.GUARDIAN:
+                able.setdefault(address)
+    here = [address for address in able if key_name(app, address) is not None]
+    here.sort(key=lambda address: app.node.balance(address) == 0)
+    return (here or list(able))[0]
+
+
+def with_role(app: App, opened: Opened, *roles: Role) -> str:
+    """The first address of program.toml that has one of these roles on chain, keys that are here first."""
+    powers = opened.program.powers
+    names = {
+        Role.MINTER: powers.minters,
+        Role.SIGNER: powers.signers,
+        Role.MANAGER: powers.managers,
+        Role.GUARDIAN: powers.guardians,
+    }
+    candidates = [address_of(app, name) for role in roles for name in names[role]]
+    able = [each for each in candidates if any(opened.membership.powers_of(each).roles & role for role in roles)]
+    able.sort(key=lambda each: key_name(app, each) is None)
+    if not able:
+        wanted = " or ".join(said(role) for role in roles)
+        raise ProgramProblem(
+            f"nobody named in program.toml is {wanted} on chain",
+            mend=f"name one in [powers] and run `nftloyalty roles grant {said(roles[0])} <key or address>`",
+        )
+    return able[0]
+
+
+def said(role: Role) -> str:
+    """A role's name for people."""
+    return str(role.name).lower()
