@@ -359,6 +359,11 @@ contract LoyaltyOffice is MembershipBase {
         if (target.has(MemberWords.LEFT) && byRecovery) {
             revert ILoyaltyMembership.LoyaltyMembership_Refused(move.to, Skip.LEFT);
         }
+        // Nor is it asked whether it takes the revocation, so it must have nothing to lose by it: else one revoked wallet
+        // would be a way to the stamps of others, who could then neither veto nor move them.
+        if (source.has(MemberWords.REVOKED) && _holdsStamps(move.to)) {
+            revert ILoyaltyMembership.LoyaltyMembership_Refused(move.to, Skip.ALREADY_HELD);
+        }
         if (target.cardSerial() != move.replaces) {
             revert ILoyaltyMembership.LoyaltyMembership_WrongSerial(move.to, move.replaces, target.cardSerial());
         }

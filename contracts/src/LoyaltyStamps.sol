@@ -486,6 +486,8 @@ contract LoyaltyStamps is ILoyaltyStamps, IERC721Metadata, IERC4906, IERC5192, E
 
     /// @inheritdoc ILoyaltyStamps
     function defineTypes(TypeBlock[] calldata types) external {
+        // A copy that the factory did not open stays empty, even if the owner is led to it.
+        if (_counters & _OPENED == 0) revert LoyaltyStamps_NotAllowed(msg.sender);
         _onlyOwner();
         _defineTypes(types);
     }

@@ -178,7 +178,7 @@ interface ILoyaltyStamps {
         bytes calldata consent
     ) external;
     /// @notice Addressed vouchers of this type to this wallet die; a mint stays possible. MANAGER, GUARDIAN or owner.
-    /// Reverts where the wallet has or had the stamp or moved away, for then no voucher can land.
+    /// Reverts where the wallet has or had the stamp of this season or moved away from it, for then no voucher can land.
     function voidVoucher(address to, uint8 stampType) external;
     /// @notice Marks bearer vouchers as used. MANAGER, GUARDIAN or owner.
     function voidBearer(uint256 word, uint256 mask) external;

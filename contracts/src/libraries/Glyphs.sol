@@ -3,9 +3,9 @@ pragma solidity ^0.8.30;
 
 /// @title Text that strangers wrote, made fit to be drawn
 library Glyphs {
-    /// @notice The text with control characters, and those that turn the direction of what follows, as blanks, and each
-    /// byte that is no well-formed UTF-8 (RFC 3629), or that XML 1.0 forbids, as a question mark. Has the length of the
-    /// input.
+    /// @notice The text with ASCII control characters, and those that turn the direction of what follows, as blanks, and
+    /// each byte that is no well-formed UTF-8 (RFC 3629), or that XML 1.0 forbids, as a question mark. Has the length of
+    /// the input.
     function cleaned(string memory text) internal pure returns (string memory) {
         bytes memory source = bytes(text);
         bytes memory result = new bytes(source.length);

@@ -241,6 +241,10 @@ contract ProgramHandler is ProgramTest {
             string memory act = was.source.flags & FLAG_REVOKED != 0 ? "recoverRevoked" : "executeRecovery";
             if (attempt(act, stranger, address(cards), data, NO_KIND)) {
                 law(was.target.joinedAt == 0 && was.target.flags & ~FLAG_VOIDED == 0, "a recovery needs a fresh wallet");
+                law(
+                    was.source.flags & FLAG_REVOKED == 0 || was.targetHeld[0] | was.targetHeld[1] == 0,
+                    "a revocation goes to nobody who has something to lose"
+                );
                 afterMove(was);
             }
             return;

@@ -219,6 +219,21 @@ contract RecoveryTest is ProgramTest {
         refuseExecution(alice);
     }
 
+    function test_WhenAVetoIsRelayed_ByThePowersItIsTheHoldersAllTheSame() external {
+        address[2] memory powers = [owner, guardian];
+        for (uint256 i; i < powers.length; ++i) {
+            address holder = i == 0 ? alice : bob;
+            mintCard(holder);
+            propose(holder, i == 0 ? carol : stranger);
+            bytes memory signature = vetoSignature(holder, holder);
+            vm.expectEmit(address(cards));
+            emit M.RecoveryVetoed(holder, holder);
+            vm.prank(powers[i]);
+            cards.vetoRecovery(holder, READY, signature);
+            vm.assertEq(cards.membershipOf(holder).nonce, 1, "the signature is used up");
+        }
+    }
+
     function test_WhenTheOwnerVetoes() external {
         mintCard(alice);
         propose(alice, bob);
@@ -799,6 +814,40 @@ contract RecoveryTest is ProgramTest {
         cards.readmit(right, 2, YEAR);
         vm.assertEq(cards.membershipOf(right).serial, 2);
         vm.assertEq(cards.totalSupply(), 2);
+    }
+
+    /// @dev Otherwise a guardian with one revoked wallet would go from holder to holder: each is marked revoked without
+    /// being asked, can then neither veto nor move, and what it holds goes on to the next.
+    function test_RevertWhen_TheTargetOfARevokedWalletHoldsStamps() external {
+        giveStamp(bob, COFFEE);
+        mintCard(alice);
+        revoke(alice);
+        refuse(M.LoyaltyMembership_Refused.selector, bob, ALREADY_HELD);
+        propose(alice, bob);
+        // Who holds stamps only and was not revoked keeps its veto.
+        propose(bob, stranger);
+        vm.prank(bob);
+        cards.vetoRecovery(bob, 0, "");
+        vm.warp(READY);
+        refuseExecution(bob);
+        vm.assertTrue(has(bob, COFFEE));
+        // A wallet that was not revoked may still be recovered to one that holds stamps.
+        mintCard(carol);
+        propose(carol, bob);
+    }
+
+    function test_RevertWhen_TheTargetOfARevokedWalletHoldsStamps_Meanwhile() external {
+        mintCard(alice);
+        revoke(alice);
+        propose(alice, bob);
+        giveStamp(bob, COFFEE);
+        vm.warp(READY);
+        refuse(M.LoyaltyMembership_Refused.selector, bob, ALREADY_HELD);
+        cards.executeRecovery(alice);
+        vm.prank(bob);
+        stamps.burn(bob, COFFEE, READY, "");
+        cards.executeRecovery(alice);
+        vm.assertEq(cards.membershipOf(bob).serial, 1);
     }
 
     function test_RevertWhen_TheTargetOfARevokedWalletIsNotFresh() external {

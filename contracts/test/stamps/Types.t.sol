@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {LibClone} from "solady/utils/LibClone.sol";
+
 import {ProgramTest} from "../support/ProgramTest.sol";
 import {ILoyaltyStamps as S} from "../../src/interfaces/ILoyaltyStamps.sol";
 
@@ -239,5 +241,18 @@ contract TypesTest is ProgramTest {
         refuse(S.LoyaltyStamps_BadTier.selector, 251, 250);
         vm.prank(owner);
         stamps.setType(20, NO_CAP, 0, 0, 2, 251);
+    }
+
+    function test_RevertWhen_TheContractIsACopyThatTheFactoryDidNotOpen() external {
+        S copy = S(LibClone.clone(stampsCode, abi.encodePacked(address(cards), uint8(0))));
+        S.TypeBlock[] memory types = new S.TypeBlock[](1);
+        types[0] = block_(1, 1);
+        refuse(S.LoyaltyStamps_NotAllowed.selector, owner);
+        vm.prank(owner);
+        copy.defineTypes(types);
+        // With nothing defined there is nothing to mint.
+        refuse(S.LoyaltyStamps_UnknownType.selector, 1);
+        vm.prank(minter);
+        copy.mint(alice, 1);
     }
 }
