@@ -34,6 +34,7 @@ WEB3_FAMILY = (
     "rlp",
     "coincurve",
     "requests",
+    "urllib3",
 )
 
 # docs/architecture.md says why. A name is a ring or one module of a ring; imports point inward only.

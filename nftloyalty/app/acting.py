@@ -113,7 +113,9 @@ def perform(
         raise
     row = current()
     if row.tx_hash is None or row.block_number is None or row.state in (IntentState.REJECTED, IntentState.CANCELLED):
-        raise ChainProblem(f"could not {act.what}: {row.error or 'the transaction was reverted'}")
+        withdrawn = row.state is IntentState.CANCELLED
+        why = "it was withdrawn before it was sent" if withdrawn else row.error or "the transaction was reverted"
+        raise ChainProblem(f"could not {act.what}: {why}")
     return Done(tx_hash=row.tx_hash, block=row.block_number, final=row.state == IntentState.FINAL)
 
 

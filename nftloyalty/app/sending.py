@@ -26,9 +26,19 @@ from nftloyalty.app.leases import owner_alive, process_name
 from nftloyalty.app.opening import Attached, check_chain
 from nftloyalty.chain import logs, sender
 from nftloyalty.chain.client import HintKind, Receipt
+from nftloyalty.chain.sender import Fees
 from nftloyalty.chain.signer import Signer, TxFields
-from nftloyalty.domain.intent import IllegalTransition, IntentState, SlotState
-from nftloyalty.errors import LoyaltyError, NodeRefused, NodeUnreachable, OutOfFunds, SignerBusy, SignerHalted
+from nftloyalty.domain.intent import SlotState
+from nftloyalty.errors import (
+    ChainProblem,
+    LoyaltyError,
+    NodeRefused,
+    NodeUnreachable,
+    OutOfFunds,
+    SignerBusy,
+    SignerHalted,
+    SigningProblem,
+)
 from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group, IntentRow, Landed
@@ -100,10 +110,12 @@ class Sender:
         # A node that can't tell what is final is found out here, not with the first transaction under way.
         self.app.node.finalized(self.finality_blocks)
         chain_nonce = self.app.node.nonce(self.signer.address)
+        pending = self._pending_nonce()
         with begin(self.app.engine) as tx:
             row = signers.get(tx, self._row)
             if row.halted is None:
                 next_nonce = signers.set_next_nonce_first_time(tx, self._row, chain_nonce)
+            under_way = [each.slot.nonce for each in slots.open_slots(tx, self._row)]
         if row.halted is not None:
             raise SignerHalted(f"signer {row.address} is halted: {row.halted}", mend=HALTED_MEND)
         if chain_nonce > next_nonce:
@@ -111,6 +123,24 @@ class Sender:
                 f"foreign nonce {next_nonce}: the chain is at {chain_nonce}, so the key was used elsewhere or the "
                 "database is an old copy"
             )
+        if pending > max(next_nonce, chain_nonce):
+            raise SigningProblem(
+                f"a transaction of {row.address} that was not sent from here waits to be mined; nothing was sent",
+                mend="stop whatever else sends with this key, wait until it is mined, and run this again",
+            )
+        if chain_nonce < next_nonce and chain_nonce not in under_way:
+            raise ChainProblem(
+                f"the node knows {chain_nonce} transactions of {row.address}, and by the books at least "
+                f"{min(under_way, default=next_nonce)} are on chain; nothing was sent",
+                mend="wait until the node has caught up, or use another one; if it has, final blocks were taken back: "
+                "make a new key and let the owner grant it the role",
+            )
+
+    def _pending_nonce(self) -> int:
+        """The nonce after what waits in the node's pool; 0 where it does not tell."""
+        with suppress(NodeRefused):
+            return self.app.node.nonce(self.signer.address, "pending")
+        return 0
 
     def _halt(self, reason: str) -> NoReturn:
         with begin(self.app.engine) as tx:
@@ -134,10 +164,14 @@ class Sender:
             self._held = wait.blocked
         moved |= self._watch()
         self.blocked.clear()
-        while self._held is None and self._not_included() < self.app.settings.window:
-            if not self._send_next():
-                break
-            moved = True
+        try:
+            while self._held is None and self._not_included() < self.app.settings.window:
+                if not self._send_next():
+                    break
+                moved = True
+        except Wait as wait:
+            # Gas became too dear between trying and signing: the slot is reserved, and is signed once it is cheaper.
+            self._held = wait.blocked
         return moved
 
     def blocked_now(self, group: Group | None) -> Blocked | None:
@@ -260,9 +294,25 @@ class Sender:
             return False
         with read(self.app.engine) as tx:
             (open_slot,) = (each for each in slots.open_slots(tx, self._row) if each.slot.id == slot.id)
-        self._mark_sent(open_slot.attempts[-1].id)
-        self._send(open_slot.attempts[-1])
+        attempt = open_slot.attempts[-1]
+        dearer = None if just_sent else self._dearer(attempt)
+        if dearer is not None:
+            attempt = self._sign_and_store(open_slot.slot, dearer)
+        self._mark_sent(attempt.id)
+        self._send(attempt)
         return True
+
+    def _dearer(self, attempt: AttemptRow) -> Fees | None:
+        """Fees for another attempt of the same slot, where the market has left this one behind: both at least an eighth
+        higher, as nodes want it, and under the ceiling. The nonce keeps it at one of them at most."""
+        try:
+            now = self._gathering.fees()
+        except Wait:
+            return None
+        max_fee, priority_fee = (-(-9 * wei // 8) for wei in (attempt.max_fee_wei, attempt.priority_fee_wei))
+        if now.max_fee < max_fee or max(now.priority_fee, priority_fee) > now.max_fee:
+            return None
+        return Fees(now.max_fee, max(now.priority_fee, priority_fee))
 
     def _undo(self, slot: WatchedSlot) -> None:
         """The recorded block is gone from the chain: the slot is under way again."""
@@ -315,19 +365,10 @@ class Sender:
         ready = self._gather()
         if ready is None:
             return False
-        try:
-            slot = self._reserve(ready)
-        except IllegalTransition:
-            # Somebody withdrew one of these after they were gathered: gather anew. Nothing else could take them.
-            if self._still_wait([member.public_id for member in ready.members]):
-                raise
-            return True
-        self._sign_and_send(slot)
+        slot = self._reserve(ready)
+        if slot is not None:
+            self._sign_and_send(slot)
         return True
-
-    def _still_wait(self, public_ids: Sequence[str]) -> bool:
-        with read(self.app.engine) as tx:
-            return all(intents.get(tx, each).state is IntentState.RECEIVED for each in public_ids)
 
     def _gather(self) -> Ready | None:
         """The next transaction that the chain would take now; spoiled items are rejected on the way."""
@@ -343,15 +384,19 @@ class Sender:
             if isinstance(found, Ready):
                 return found
             for item, why in found.items:
-                # One by one: an item that was withdrawn meanwhile needs no rejection, and spoils no other's.
-                with suppress(IllegalTransition), begin(self.app.engine) as tx:
+                with begin(self.app.engine) as tx:
                     signers.hold(tx, self._row, self._epoch)
-                    intents.reject(tx, [item.id], self.app.now(), error=why)
+                    # What was withdrawn or asked for otherwise meanwhile is not what was tried.
+                    if intents.hold_unchanged(tx, [item]):
+                        intents.reject(tx, [item.id], self.app.now(), error=why)
 
-    def _reserve(self, ready: Ready) -> SlotRow:
+    def _reserve(self, ready: Ready) -> SlotRow | None:
+        """None if one of the intents is not any more what the calldata was made from: then they are gathered anew."""
         now = self.app.now()
         with begin(self.app.engine) as tx:
             signers.renew_lease(tx, self._row, self._owner, self._epoch, now, LEASE_SECONDS)
+            if not intents.hold_unchanged(tx, ready.members):
+                return None
             return slots.reserve(
                 tx,
                 self._row,
@@ -370,8 +415,9 @@ class Sender:
         self._mark_sent(attempt.id)
         self._send(attempt)
 
-    def _sign_and_store(self, slot: SlotRow) -> AttemptRow:
-        fees = self._gathering.fees()
+    def _sign_and_store(self, slot: SlotRow, fees: Fees | None = None) -> AttemptRow:
+        """A new attempt for the slot, by default at today's fees. Raises Wait while they are above the ceiling."""
+        fees = fees or self._gathering.fees()
         signed = self.signer.sign_transaction(
             TxFields(
                 chain_id=self.attached.chain_id,

@@ -332,6 +332,8 @@ def _adopt(app: App, tx: Connection, row: SignerRow, use: Use, epoch: int) -> No
     sent = use.sent
     members = [member.id for member in use.members]
     members += [intent for each in use.minted if (intent := _asked_for(app, tx, row, each)) is not None]
+    # A batch may name the same item twice; the contract skips the second.
+    members = list(dict.fromkeys(members))
     if not members:
         _record_foreign(app, tx, row, use)
         return

@@ -31,14 +31,16 @@ class Refused:
 
 @dataclass(frozen=True)
 class UpdatePlan:
-    """What bringing the chain to program.toml takes. `stays` are differences that no call changes; `changes` would pass
-    now, `refused` would not. `owner_here` = the owner's key is here; else the calls are signed elsewhere."""
+    """What bringing the chain to program.toml takes. `stays` are differences that no call changes, `differs` those that
+    one does; `changes` would pass now, `refused` would not. `owner_here` = the owner's key is here; else the calls are
+    signed elsewhere."""
 
     opened: Opened
     owner: Address
     owner_here: bool
     changes: tuple[Change, ...]
     refused: tuple[Refused, ...]
+    differs: tuple[Difference, ...]
     stays: tuple[Difference, ...]
     cost: Cost
 
@@ -76,6 +78,7 @@ def plan(app: App, program: Program) -> UpdatePlan:
         owner_here=key_name(app, state.owner) is not None,
         changes=tuple(passing),
         refused=tuple(refused),
+        differs=tuple(each for each in found if each.changes),
         stays=tuple(each for each in found if not each.changes),
         cost=price(app, opened.attached, gas),
     )

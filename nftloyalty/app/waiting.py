@@ -52,7 +52,12 @@ def unfinished(app: App, attached: Attached, program: Program) -> list[Unfinishe
     found = []
     for group in _groups(app, attached.row, program.id):
         stamp = program.stamp_id(group.stamp_type) if group.stamp_type else None
-        why = _why(app, group) if group.waiting else ""
+        why = ""
+        if group.waiting:
+            try:
+                why = _why(app, group)
+            except LoyaltyError as unknown:
+                why = f"can't be told now: {unknown.message}"
         key = key_name(app, group.address)
         found.append(
             Unfinished(

@@ -325,15 +325,6 @@ class Node:
             return FeeMarket(base_fee, max(0, gas_price - (base_fee or 0)))
         return FeeMarket(base_fee, self._quantity(method, tip))
 
-    def transaction_known(self, tx_hash: str) -> bool:
-        """Whether the node has the transaction, mined or waiting."""
-        answer = self.call("eth_getTransactionByHash", [tx_hash])
-        if answer is None:
-            return False
-        if not isinstance(answer, dict) or answer.get("hash") != tx_hash:
-            raise self._unusable("eth_getTransactionByHash", "it is about another transaction")
-        return True
-
     def receipts(self, hashes: Sequence[str]) -> list[Receipt | None]:
         """Receipts in the order asked; None = not mined as far as this node knows.
 

@@ -4,7 +4,7 @@ What is fixed at the opening, or by what has happened since, has no such call: t
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -21,6 +21,7 @@ from nftloyalty.errors import Reverted
 
 _NEVER = "can never change"
 _FROZEN = "names and metadata were frozen for good"
+_TIERS_FIRST = "put the tiers back first: a stamp is for members of a tier by its number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,12 @@ def differences(program: Program, powers: ResolvedPowers, found: OnChainProgram)
         *_quotas(program, found),
         *_tiers(program, found),
     ]
+    # A stamp's lowest tier is a number: while the file's tiers stand in other places, it would be another tier's.
+    moved = _tiers_moved(program, found)
     new = _new_types(program, found)
     for stamp in program.stamps:
-        said += _stamp(stamp, found, new)
+        for each in _stamp(stamp, found, new):
+            said.append(replace(each, note=_TIERS_FIRST, changes=()) if moved and each.changes else each)
     named = {number for stamp in program.stamps for number in stamp.numbers}
     for number, info in found.types.items():
         if number not in named:
@@ -281,17 +285,23 @@ def _quotas(program: Program, found: OnChainProgram) -> Iterator[Difference]:
                 yield Difference(_line(f"quotas.{section}.{word}", there, here), changes=(change,))
 
 
+def _tiers_moved(program: Program, found: OnChainProgram) -> bool:
+    """Whether a tier of the chain stands in another place in the file."""
+    names = [tier.name for tier in program.tiers]
+    return any(name in found.tiers and name != here for name, here in zip(names, found.tiers, strict=False))
+
+
 def _tiers(program: Program, found: OnChainProgram) -> Iterator[Difference]:
     wanted = [tier.name for tier in program.tiers]
     kept = list(found.tiers[len(wanted) :])
     names = ", ".join(_quoted(name) for name in (*wanted, *kept))
     change = Change(f"call the tiers {names}", found.membership, Membership.encode_set_tiers([*wanted, *kept]))
     note = ""
-    if any(name in found.tiers and name != here for name, here in zip(wanted, found.tiers, strict=False)):
+    if _tiers_moved(program, found):
         note = "a tier keeps its place, for members hold its number: put new ones at the end"
     elif found.frozen and wanted[: len(found.tiers)] != list(found.tiers[: len(wanted)]):
         note = _FROZEN
-    for number, (there, here) in enumerate(zip_longest(wanted, found.tiers)):
+    for number, (there, here) in enumerate(zip_longest(wanted, found.tiers), 1):
         if there == here:
             continue
         line = _line(
@@ -330,6 +340,8 @@ def _stamp(stamp: StampType, found: OnChainProgram, new: Change | None) -> list[
         line = f"{key}: {_shown_numbers(stamp.first, stamp.size, 'number ')} in program.toml, no such type on chain"
         return [Difference(line, changes=() if new is None else (new,))]
     wanted = type_block(stamp)
+    # The stamps of a card have the same terms, so the first one that was given fixes them all.
+    given = any(number in found.types and found.types[number].minted > 0 for number in stamp.numbers)
     said: dict[str, Difference] = {}
 
     def say(part: str, there: str, here: str, note: str, changes: tuple[Change, ...]) -> None:
@@ -349,9 +361,8 @@ def _stamp(stamp: StampType, found: OnChainProgram, new: Change | None) -> list[
             line = f"{key}: number {number} in program.toml, no such type on chain"
             said.setdefault("", Difference(line, "a stamp card can't grow: give further stamps one of their own"))
             continue
-        given = info.minted > 0
         cap_fits = wanted.cap >= info.minted
-        change = _set_type(stamp, number, wanted, info, found.stamps)
+        change = _set_type(stamp, number, wanted, info, found.stamps, given=given)
         fixed = "who gets it and redeems it is fixed since the first was given"
         say("name", _quoted(wanted.name), _quoted(info.name), "a stamp's name can never change", ())
         too_many = f"{info.minted:,} were given already"
@@ -366,10 +377,10 @@ def _stamp(stamp: StampType, found: OnChainProgram, new: Change | None) -> list[
     return list(said.values())
 
 
-def _set_type(stamp: StampType, number: int, wanted: TypeBlock, info: TypeNow, to: Address) -> Change:
+def _set_type(stamp: StampType, number: int, wanted: TypeBlock, info: TypeNow, to: Address, *, given: bool) -> Change:
     """The terms wanted, as far as what was given already lets them change."""
     cap = wanted.cap if wanted.cap >= info.minted else info.cap
-    flags, min_tier = (info.flags, info.min_tier) if info.minted else (wanted.flags, wanted.min_tier)
+    flags, min_tier = (info.flags, info.min_tier) if given else (wanted.flags, wanted.min_tier)
     data = Stamps.encode_set_type(number, cap, wanted.opens, wanted.closes, flags, min_tier)
     return Change(f"set the terms of the stamp {stamp.ids[number - stamp.first]}", to, data)
 

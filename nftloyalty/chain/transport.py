@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import requests
+import urllib3
 
 from nftloyalty.chain.abi import printable
 from nftloyalty.errors import BadInput, NodeUnreachable, Problem
@@ -88,7 +89,8 @@ class Transport:
             except requests.exceptions.ConnectionError:
                 why = "the connection was refused or broke off"
                 continue
-            except requests.exceptions.RequestException as failure:
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as failure:
+                # The last two come through untranslated where the host's name can't be one.
                 why = type(failure).__name__
                 break
             except _TooMuch:

@@ -36,7 +36,7 @@ from nftloyalty.cli import (
     waiting,
 )
 from nftloyalty.cli.session import err, out, start
-from nftloyalty.errors import BadInput, LoyaltyError
+from nftloyalty.errors import BadInput, LoyaltyError, Unknown
 
 FAULT = 4
 BROKEN_PIPE = 141
@@ -117,7 +117,7 @@ def main() -> None:
     """Run the command line and turn errors into sentences and an exit status."""
     try:
         app(prog_name="nftloyalty")
-    except BadInput as bad:
+    except (BadInput, Unknown) as bad:
         show_error(bad)
         sys.exit(2)
     except LoyaltyError as problem:
@@ -145,9 +145,9 @@ def show_notes(error: BaseException) -> None:
 
 
 def show_fault(fault: Exception) -> None:
-    """An error that nobody foresaw, in a few lines fit for a report: where in our code it came from, but no values."""
-    said = "".join(letter if letter.isprintable() else " " for letter in str(fault))[:500]
-    err.print(f"Unexpected: {type(fault).__name__}: {said}", style="red")
+    """An error that nobody foresaw, in a few lines fit for a report: its kind and where in our code it came from. Not
+    its text, which may hold anything, a secret too."""
+    err.print(f"Unexpected: {type(fault).__name__}", style="red")
     err.print(f"This is a fault of nftloyalty {__version__}. Please report it with the lines above and below:")
     house = Path(str(nftloyalty.__file__)).parent
     places = [

@@ -138,7 +138,7 @@ def _show_plan(plan: MintPlan, left: int, price: str | None, coin: str) -> None:
     todo = len(plan.open_rows)
     err.print(
         f"{plan.source}: {_counted(len(plan.rows), 'good row')}: {todo:,} to do, "
-        f"{plan.count(Outcome.CONTINUING):,} under way, {plan.count(Outcome.DONE):,} done."
+        f"{plan.count(Outcome.CONTINUING):,} begun and not final, {plan.count(Outcome.DONE):,} done."
     )
     if plan.gone:
         err.print(
@@ -279,7 +279,7 @@ def _show_report(report: MintReport, as_json: bool) -> None:
         )
         return
     final = f"{report.final:,} of them final" if report.included else "all final"
-    out.print(f"{report.on_chain:,} of {report.total:,} minted, {final}.")
+    out.print(f"{report.on_chain:,} of {report.total:,} minted" + (f", {final}." if report.on_chain else "."))
     if report.waiting:
         out.print(
             f"{report.waiting:,} are in transactions of another key that are not on chain yet: run this again later."

@@ -29,7 +29,8 @@ def update(
 ) -> None:
     """Change an open program to what program.toml says by now; the owner's act.
 
-    Lists every change and asks before it sends them. Run again after a stop: it goes on. What can't change is said.
+    Lists every change and asks before it sends them. Run again after a stop: it goes on. What can't change is said, and
+    ends it with status 1.
 
     Example: nftloyalty update --dry-run
     """
@@ -60,13 +61,18 @@ def update(
                 out.print(f"{_count(len(made.done), 'change')} made.")
         elif as_json:
             print_json({**_plan_json(plan), "transactions": [], "to_sign": []})
-    if plan.refused:
+    if plan.changes and not dry_run:
+        err.print("`nftloyalty serve` answers by the file it was started with: start it anew.")
+    if plan.refused or plan.stays:
+        err.print("Not all that program.toml says holds on chain: see the lines that begin with stays or can't.")
         raise typer.Exit(1)
 
 
 def _show_plan(plan: UpdatePlan, coin: str, money: Decimal | None) -> None:
     for each in plan.stays:
         err.print(f"stays: {each}")
+    for each in plan.differs:
+        err.print(f"differs: {each.line}")
     for refused in plan.refused:
         mend = f" ({refused.reason.mend})" if refused.reason.mend else ""
         err.print(f"can't be done now: {refused.change.what}: {refused.reason.message}{mend}")
@@ -92,6 +98,7 @@ def _plan_json(plan: UpdatePlan) -> dict[str, Any]:
             {"change": each.change.what, "code": each.reason.code, "reason": each.reason.message}
             for each in plan.refused
         ],
+        "differs": [each.line for each in plan.differs],
         "stays": [str(each) for each in plan.stays],
         "gas": plan.cost.gas,
         "cost_wei": str(plan.cost.wei),

@@ -19,6 +19,7 @@ from nftloyalty.domain.times import WrongTime, parse_expiry
 from nftloyalty.errors import Problem
 
 MOST_ROWS = 100_000
+MOST_COLUMNS = 100
 MOST_BYTES = 32 * 1024 * 1024
 """Several times what MOST_ROWS take. Whoever reads a file for us reads no more of it."""
 
@@ -131,6 +132,11 @@ class _Table:
             if any(cells[width:]):
                 self._problem(line, f"has {len(cells)} values", f"the header names {_columns(width)}")
                 continue
+            if len(cells) < width:
+                # A file that was cut off would otherwise give its last member a card for life.
+                what = f"has {len(cells)} value{'' if len(cells) == 1 else 's'}, and the header names {_columns(width)}"
+                self._problem(line, what, "write a comma for each value that is left out")
+                continue
             yield line, [cells[place] if 0 <= place < len(cells) else "" for place in order or ()]
         if self.problems:
             return
@@ -177,6 +183,10 @@ class _Table:
             names.pop()
         if "address" not in names:
             self._problem(line, "no header with a column address", f"begin with the line {','.join(self._columns)}")
+            return list(range(len(self._columns))), len(self._columns)
+        if len(names) > MOST_COLUMNS:
+            what = f"{len(names):,} columns; there may be {MOST_COLUMNS}"
+            self._problem(line, what, f"begin with the line {','.join(self._columns)}")
             return list(range(len(self._columns))), len(self._columns)
         for place, name in enumerate(names):
             if name in names[:place]:

@@ -41,6 +41,9 @@ def open_engine(url: str) -> Engine:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise _unfit("is not a database URL") from None
+    if "@" in (parsed.host or ""):
+        # What follows the first @ of a password was taken for the host, which is shown.
+        raise _unfit("has an @ in its password, which must be written as %40")
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _open_sqlite(parsed)
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):

@@ -279,6 +279,16 @@ def counts_of(tx: Connection, ids: Iterable[int]) -> dict[IntentState, int]:
     return counts
 
 
+def hold_unchanged(tx: Connection, rows: Sequence[IntentRow]) -> bool:
+    """Whether these are in every field still as they were read; if so, nobody changes them until this transaction
+    ends."""
+    found: list[IntentRow] = []
+    for chunk in _chunks(row.id for row in rows):
+        query = select(intents).where(intents.c.id.in_(chunk)).order_by(intents.c.id).with_for_update()
+        found += [IntentRow(*row) for row in tx.execute(query)]
+    return found == sorted(rows, key=lambda row: row.id)
+
+
 def reject(
     tx: Connection, ids: Sequence[int], now: datetime, *, code: int | None = None, error: str | None = None
 ) -> None:

@@ -84,7 +84,7 @@ def test_what_the_file_says_otherwise_than_the_chain_is_listed(app: App) -> None
     )
     edited = edited.replace('name = "Bean Club"', 'name = "Bean Society"')
     said = "\n".join(map(str, deploying.deploy(app, program_of(edited)).differences))
-    for key in ("program.cap", "quotas.cards.mint", "tiers[1].name", "powers.managers", "stamps 'latte' name"):
+    for key in ("program.cap", "quotas.cards.mint", "tiers[2].name", "powers.managers", "stamps 'latte' name"):
         assert key in said
     assert 'program.name: "Bean Society" in program.toml, "Bean Club" on chain (can never change)' in said
     assert len(said.splitlines()) <= 7

@@ -3,17 +3,24 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from pytest import MonkeyPatch
+from sqlalchemy import select, update
 
-from nftloyalty.app import gathering, governing, minting, sending
+from nftloyalty.app import gathering, governing, minting, sending, waiting
 from nftloyalty.app.gathering import Blocked, Gathering, Ready, Spoiled
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.minting import MintReport
 from nftloyalty.app.sending import Sender
+from nftloyalty.chain import sender
 from nftloyalty.chain.client import Node
+from nftloyalty.chain.sender import Fees
+from nftloyalty.chain.signer import TxFields
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.domain.roster import Outcome
@@ -27,10 +34,14 @@ from nftloyalty.errors import (
     OutOfFunds,
     QuotaSpent,
     Reverted,
+    SignerHalted,
+    SigningProblem,
 )
 from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow
+from nftloyalty.store.tables import attempts
+from nftloyalty.store.tables import signers as signer_table
 from tests.app.build import World, new_wallet, program_text
 from tests.app.conftest import Anew, OpenWorld
 from tests.app.proxy import Proxy
@@ -237,28 +248,191 @@ def test_gas_above_the_ceiling_holds_back_what_is_not_signed_and_settles_what_is
     assert minting.mint(dear.app, world.here, world.plan(*[row_of(row.recipient) for row in plan.rows])).on_chain == 2
 
 
-# -------------------------------------------------------------------------------------------- withdrawn in the middle
+def test_gas_that_passes_the_ceiling_between_trying_and_signing_is_told(anew: Anew, monkeypatch: MonkeyPatch) -> None:
+    world = anew("")
+    original, asked = sender.fees, []
+
+    def fees(node: Node, ceiling: int) -> Fees:
+        asked.append(ceiling)
+        if len(asked) == 2:
+            raise FeesTooHigh(2 * ceiling, ceiling)
+        return original(node, ceiling)
+
+    monkeypatch.setattr(gathering, "FEES_LAST", timedelta(0))
+    plan = world.plan(row_of(new_wallet()))
+    with monkeypatch.context() as patched:
+        patched.setattr(sender, "fees", fees)
+        with pytest.raises(FeesTooHigh):
+            minting.mint(world.app, world.here, plan)
+    assert open_slots(world) == [SlotState.RESERVED]
+    assert minting.mint(world.app, world.here, world.plan(*[row_of(plan.rows[0].recipient)])).final == 1
+
+
+def test_a_transaction_that_gas_has_left_behind_is_offered_more_in_the_same_slot(
+    start_anvil: StartAnvil, open_on: OpenWorld, monkeypatch: MonkeyPatch
+) -> None:
+    anvil = start_anvil("--slots-in-an-epoch", "1")
+    world = open_on(anvil.url)
+    node, dear = world.app.node, hex(60 * GWEI)
+    plan = world.plan(row_of(new_wallet()))
+    monkeypatch.setattr(sending, "RESEND_AFTER", timedelta(milliseconds=300))
+    node.call("evm_setAutomine", [False])
+
+    def progress(waiting: int) -> None:
+        # From the first look on, every block is dear.
+        node.call("anvil_setNextBlockBaseFeePerGas", [dear])
+        node.call("anvil_mine", [hex(1)])
+
+    assert minting.mint(world.app, world.here, plan, progress=progress).on_chain == 1
+    with read(world.app.engine) as tx:
+        (row,) = intents.by_keys(tx, world.here.attached.row, [plan.rows[0].key]).values()
+        assert row.slot is not None
+        made = list(
+            tx.execute(
+                select(attempts.c.max_fee_wei, attempts.c.priority_fee_wei, attempts.c.tx_hash)
+                .where(attempts.c.slot == row.slot)
+                .order_by(attempts.c.seq)
+            )
+        )
+    assert len(made) >= 2
+    for before, after in pairwise(made):
+        assert all(after[each] * 8 >= before[each] * 9 for each in (0, 1))
+    assert row.tx_hash == made[-1].tx_hash
+    assert world.here.membership.total_supply() == 1
+
+
+# ------------------------------------------------------------------------------------------------------- at the start
+
+
+def test_nothing_is_begun_while_a_transaction_of_somebody_else_waits(
+    start_anvil: StartAnvil, open_on: OpenWorld
+) -> None:
+    world = open_on(start_anvil().url)
+    world.mint(row_of(new_wallet()))
+    node, hot = world.app.node, signer_of(world.app, "hot")
+    nonce = node.nonce(hot.address)
+    node.call("evm_setAutomine", [False])
+    fees = sender.fees(node, 500 * GWEI)
+    foreign = hot.sign_transaction(
+        TxFields(world.here.attached.chain_id, nonce, new_wallet(), b"", 1, 21_000, fees.max_fee, fees.priority_fee)
+    )
+    node.send_raw(foreign.raw)
+    with pytest.raises(SigningProblem, match="was not sent from here waits to be mined"):
+        world.mint(row_of(new_wallet()))
+    node.call("evm_setAutomine", [True])
+    node.call("anvil_mine", [hex(1)])
+    with pytest.raises(SignerHalted, match="foreign nonce"):
+        world.mint(row_of(new_wallet()))
+
+
+def test_a_node_that_is_behind_the_books_is_not_sent_to(anew: Anew) -> None:
+    world = anew("")
+    world.mint(row_of(new_wallet()))
+    before = world.nonces()
+    with begin(world.app.engine) as tx:
+        tx.execute(update(signer_table).values(next_nonce=signer_table.c.next_nonce + 2))
+    with pytest.raises(ChainProblem, match="by the books at least"):
+        world.mint(row_of(new_wallet()))
+    assert world.nonces() == before
+
+
+# ---------------------------------------------------------------------------------------------- changed in the middle
+
+
+def meanwhile(monkeypatch: MonkeyPatch, act: Callable[[], None]) -> None:
+    """Let `act` happen once, between the first gathering and what comes of it."""
+    original = Gathering.try_next
+    done: list[bool] = []
+
+    def try_next(gathering: Gathering, waiting: Sequence[IntentRow]) -> Ready | Spoiled:
+        found = original(gathering, waiting)
+        if not done:
+            done.append(True)
+            act()
+        return found
+
+    monkeypatch.setattr(Gathering, "try_next", try_next)
 
 
 def test_a_row_withdrawn_between_gathering_and_reserving_is_left_out(anew: Anew, monkeypatch: MonkeyPatch) -> None:
     world = anew("")
     gone = new_wallet()
     plan = world.plan(row_of(gone), row_of(new_wallet()))
-    original = Gathering.try_next
-    withdrawn: list[int] = []
-
-    def try_next(gathering: Gathering, waiting: Sequence[IntentRow]) -> Ready | Spoiled:
-        found = original(gathering, waiting)
-        if not withdrawn:
-            withdrawn.extend(row.id for row in waiting if row.recipient == gone)
-            with begin(world.app.engine) as tx:
-                intents.cancel(tx, withdrawn, world.app.now())
-        return found
-
-    monkeypatch.setattr(Gathering, "try_next", try_next)
+    withdraw = partial(waiting.withdraw, world.app, world.here.attached, world.program, recipient=gone)
+    meanwhile(monkeypatch, lambda: assert_one(withdraw()))
     report = minting.mint(world.app, world.here, plan)
     assert (report.final, len(report.rejected)) == (1, 1)
     assert not world.here.membership.is_active(gone)
+
+
+def assert_one(count: int) -> None:
+    assert count == 1
+
+
+def test_a_row_asked_for_otherwise_between_gathering_and_reserving_is_minted_as_asked_last(
+    anew: Anew, monkeypatch: MonkeyPatch
+) -> None:
+    """Withdrawn and asked for again from the mended file: what was tried is not what the books hold any more."""
+    world = anew("")
+    member = new_wallet()
+    plan = world.plan(f"{member},member,never")
+
+    def mend() -> None:
+        waiting.withdraw(world.app, world.here.attached, world.program)
+        minting._accept(world.app, world.here, world.plan(f"{member},gold,never"))
+
+    meanwhile(monkeypatch, mend)
+    assert minting.mint(world.app, world.here, plan).final == 1
+    assert governing.card_of(world.here, member).tier == 2
+
+
+def test_a_spoiled_row_that_was_asked_for_otherwise_meanwhile_is_not_rejected(
+    anew: Anew, monkeypatch: MonkeyPatch
+) -> None:
+    world = anew("")
+    member = new_wallet()
+    plan = world.plan(f"{member},member,never")
+
+    def mend() -> None:
+        waiting.withdraw(world.app, world.here.attached, world.program)
+        minting._accept(world.app, world.here, world.plan(f"{member},gold,never"))
+
+    meanwhile(monkeypatch, mend)
+    monkeypatch.setattr(
+        Gathering, "_measured", once(Gathering._measured, lambda waiting: (waiting, Reverted("LoyaltyX_Spoiled", {})))
+    )
+    assert minting.mint(world.app, world.here, plan).final == 1
+    assert governing.card_of(world.here, member).tier == 2
+
+
+def once(original: Callable[..., Any], first: Callable[[Sequence[IntentRow]], Any]) -> Callable[..., Any]:
+    """The first call answers `first`, all others what `original` does."""
+    calls = []
+
+    def replaced(gathering: Gathering, rows: Sequence[IntentRow], program: Any) -> Any:
+        calls.append(rows)
+        return first(rows) if len(calls) == 1 else original(gathering, rows, program)
+
+    return replaced
+
+
+def test_rows_handed_to_another_key_between_gathering_and_reserving_are_let_go(
+    anew: Anew, monkeypatch: MonkeyPatch
+) -> None:
+    world = anew("")
+    here, plan = world.here, world.plan(row_of(new_wallet()))
+
+    def hand_over() -> None:
+        with begin(world.app.engine) as tx:
+            other = signers.register(tx, here.attached.row, world.address("desk")).id
+            keys = [row.key for row in plan.rows]
+            assert intents.reassign(tx, here.attached.row, keys, other, world.app.now()) == 1
+
+    meanwhile(monkeypatch, hand_over)
+    before = world.nonces()
+    report = minting.mint(world.app, world.here, plan)
+    assert (report.final, report.waiting) == (0, 1)
+    assert world.nonces() == before
 
 
 # --------------------------------------------------------------------------------------------- beside another sender

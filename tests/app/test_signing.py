@@ -10,6 +10,7 @@ from nftloyalty.app import governing, signing, waiting
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
 from nftloyalty.app.signing import Finding, Resumption
+from nftloyalty.chain.contracts import Membership
 from nftloyalty.chain.signer import LocalSigner, TxFields
 from nftloyalty.domain.intent import Kind, SlotState
 from nftloyalty.domain.words import card_item
@@ -370,3 +371,15 @@ def test_a_batch_that_failed_has_carried_out_nothing(
     assert [(use.finding, use.succeeded) for use in found.uses] == [(Finding.FOREIGN, False)]
     signing.resume(world.app, found)
     assert world.mint(f"{wallet},gold,never").final == 1
+
+
+def test_a_batch_that_names_somebody_twice_is_taken_in(anew: Anew) -> None:
+    """Made by another tool with the same key: the contract mints one and skips the other."""
+    world = anew("")
+    world.mint(f"{new_wallet()},gold,never")
+    twice = new_wallet()
+    data = Membership.encode_mint_batch([card_item(twice, 2, 0), card_item(twice, 2, 0)])
+    assert transact(world.app.node, hot(world), world.here.membership.address, data, gas=500_000).succeeded
+    signing.resume(world.app, look(world))
+    assert world.mint(f"{twice},gold,never").final == 1
+    assert supply(world) == 2

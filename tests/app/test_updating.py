@@ -153,6 +153,31 @@ def test_what_can_not_change_is_said_and_the_rest_is_done(anew: Anew) -> None:
     assert plan(new).changes == ()
 
 
+def test_while_the_tiers_differ_no_stamp_is_changed(anew: Anew) -> None:
+    """A stamp's lowest tier is a number: with a tier put in front it would name another one, or none."""
+    world = anew("")
+    text = program_text(world.program.id).replace("[[tiers]]", '[[tiers]]\nid = "seed"\nname = "Seed"\n[[tiers]]', 1)
+    text += '[[stamps]]\nid = "cake"\nnumber = 9\nname = "Cake"\n'
+    wanted = plan(replace(world, program=program_of(text)))
+    assert wanted.changes == ()
+    notes = {each.line.split(":")[0]: each.note for each in wanted.stays}
+    assert notes["tiers[1].name"].startswith("a tier keeps its place")
+    assert all(
+        notes[key].startswith("put the tiers back first") for key in ("stamps 'tasting' min_tier", "stamps 'cake'")
+    )
+
+
+def test_one_stamp_of_a_card_that_was_given_fixes_the_terms_of_all(anew: Anew) -> None:
+    card = '[[stamp_cards]]\nid = "tea"\nfirst = 21\nstamps = 3\nname = "Tea"\nmembers_only = false\n'
+    world = anew(program_text(rest=card))
+    assert world.stamp("tea-1", new_wallet()).final == 1
+    text = program_text(world.program.id, rest=card.replace("members_only = false", "members_only = true"))
+    wanted = plan(replace(world, program=program_of(text)))
+    assert wanted.changes == ()
+    (stays,) = wanted.stays
+    assert stays.note == "who gets it and redeems it is fixed since the first was given"
+
+
 def test_a_cap_below_what_there_is_stays(anew: Anew) -> None:
     world = anew("")
     world.mint_outside(*(new_wallet() for _ in range(3)))

@@ -1,21 +1,21 @@
 """What waits is shown with its reason, and can be withdrawn without hurting what is under way."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from nftloyalty.app import deploying, governing, waiting
 from nftloyalty.app.calls import ACTS
-from nftloyalty.app.gathering import Ready
+from nftloyalty.app.gathering import Gathering, Ready, Spoiled
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
 from nftloyalty.app.waiting import Unfinished, telling_what_stays
-from nftloyalty.domain.intent import IllegalTransition, Kind
+from nftloyalty.domain.intent import Kind
 from nftloyalty.domain.program import Program
 from nftloyalty.domain.roster import Outcome
-from nftloyalty.errors import NodeUnreachable, Unknown
+from nftloyalty.errors import ChainProblem, NodeUnreachable, Unknown
+from nftloyalty.store.intents import IntentRow
 from nftloyalty.store.slots import AttemptRow, SlotRow
 from tests.app.build import World, new_wallet, program_of, program_text
 from tests.app.conftest import Anew
@@ -42,6 +42,35 @@ def cancel(world: World, **which: object) -> int:
 
 def rows(count: int) -> list[str]:
     return [f"{new_wallet()},gold,never" for _ in range(count)]
+
+
+def test_a_reason_that_can_not_be_asked_for_leaves_the_rest_of_the_list(
+    anew: Anew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = anew("")
+    accept_only(world, monkeypatch, lambda: world.mint(*rows(2)))
+
+    def gone(*_: object) -> None:
+        raise NodeUnreachable("http://127.0.0.1:9", "it is down")
+
+    monkeypatch.setattr(Gathering, "hindrance", gone)
+    (found,) = shown(world)
+    assert found.waiting == 2
+    assert found.why.startswith("can't be told now: no answer from the node")
+
+
+def test_an_act_withdrawn_from_beside_is_said_to_be(anew: Anew, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = anew("")
+    original = Gathering.try_next
+
+    def withdrawn(gathering: Gathering, waits: Sequence[IntentRow]) -> Ready | Spoiled:
+        found = original(gathering, waits)
+        cancel(world)
+        return found
+
+    monkeypatch.setattr(Gathering, "try_next", withdrawn)
+    with pytest.raises(ChainProblem, match="could not pause the program: it was withdrawn before it was sent"):
+        governing.pause(world.app, world.here, lambda: None)
 
 
 def test_what_waits_is_shown_by_kind_and_type_with_its_reason(anew: Anew, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,15 +168,14 @@ def test_rows_withdrawn_under_a_senders_hands_are_not_sent(anew: Anew, monkeypat
     gone = file[1].split(",")[0]
     reserve = Sender._reserve
 
-    def meanwhile(engine: Sender, ready: Ready) -> SlotRow:
+    def meanwhile(engine: Sender, ready: Ready) -> SlotRow | None:
         monkeypatch.undo()
         assert cancel(world, recipient=gone) == 1
         return reserve(engine, ready)
 
     monkeypatch.setattr(Sender, "_reserve", meanwhile)
-    # Whether the run stops there or looks again: nothing half-done may stay.
-    with suppress(IllegalTransition):
-        world.mint(*file)
+    # It looks again, at what is still asked for.
+    world.mint(*file)
     assert not world.here.membership.words_of([gone])[0].exists
     assert all(each.under_way == 0 for each in shown(world))
     assert world.mint(*file).final == 3

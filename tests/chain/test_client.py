@@ -233,6 +233,12 @@ def test_a_node_that_drips_bytes_is_given_up_in_time(liar: Liar) -> None:
     assert time.monotonic() - started < 2
 
 
+def test_a_host_that_can_not_be_one_is_no_answer() -> None:
+    for host in ("a" * 64 + ".example", "\u0130" * 64):
+        with pytest.raises(NodeUnreachable, match="no answer from the node"):
+            Node(f"http://{host}:8545").chain_id()
+
+
 def test_an_endless_answer_is_cut_off(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MOST_ANSWER_BYTES", 1000)
     liar.answer = body(b" " * 5000)
@@ -703,7 +709,6 @@ def test_errors_are_all_of_our_own_tree(liar: Liar) -> None:
         lambda: node.logs([wallet()], [], 0, 1),
         node.accounts,
         lambda: node.send_unlocked(wallet(), wallet()),
-        lambda: node.transaction_known(HASH),
     ]
     answers: list[Any] = [5, {}, [None], [5], "0x", "0x1", {"hash": 5}, [[]], True, 1.5]
     for answer in answers:

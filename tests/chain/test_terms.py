@@ -75,8 +75,8 @@ def test_every_difference_is_told_with_its_key_and_both_values(opened: Opened) -
         f"powers.minters: {HOT.address} on chain, not in program.toml",
         "quotas.cards.mint: 401 in program.toml, 400 on chain",
         "quotas.stamps.manage: 7 in program.toml, 1000 on chain",
-        'tiers[0].name: "Friend" in program.toml, "Member" on chain',
-        'tiers[2].name: none in program.toml, "Gold" on chain (a tier can\'t be taken away)',
+        'tiers[1].name: "Friend" in program.toml, "Member" on chain',
+        'tiers[3].name: none in program.toml, "Gold" on chain (a tier can\'t be taken away)',
         "stamps 'latte': number 3 in program.toml, no such type on chain",
         "stamps 'gold-only' members_only: false in program.toml, true on chain",
         "stamps 'gold-only' redeemable: false in program.toml, true on chain",
@@ -125,7 +125,7 @@ def test_what_the_owner_changed_on_chain_shows() -> None:
             f"powers.signers: {HOT.address} in program.toml, not on chain",
             "quotas.cards.mint: 400 in program.toml, 5 on chain",
             "quotas.stamps.claim: 5000 in program.toml, 6 on chain",
-            'tiers[3].name: none in program.toml, "Jade" on chain (a tier can\'t be taken away)',
+            'tiers[4].name: none in program.toml, "Jade" on chain (a tier can\'t be taken away)',
             "stamps 'latte' cap: no cap in program.toml, 7 on chain",
             "stamps 'latte' closes: none in program.toml, 2033-05-18T03:33:20+00:00 on chain",
             f'stamp type 40: none in program.toml, "Late" on chain ({STAYS})',
@@ -256,7 +256,7 @@ def test_names_that_are_no_text_spoil_no_read() -> None:
         assert membership.tier_names()[2] == "Caf\\xe9"
         state = terms.read_state(node, membership.address, POWERS)
         said = [str(each) for each in terms.differences(there.program, POWERS, state)]
-        assert 'tiers[2].name: "Gold" in program.toml, "Caf\\xe9" on chain' in said
+        assert 'tiers[3].name: "Gold" in program.toml, "Caf\\xe9" on chain' in said
         assert f'stamp type 40: none in program.toml, "T\\xff" on chain ({STAYS})' in said
 
 

@@ -198,25 +198,29 @@ def test_an_edited_file_is_carried_out(shop: Run) -> None:
     edited = text.replace('name = "Gold"', 'name = "Platinum"').replace('symbol = "BEAN"', 'symbol = "BEAN"\ncap = 9')
     Path("program.toml").write_text(edited.replace('symbol = "BEAN"', 'symbol = "OTHER"'))
     told = ok(shop("deploy"))
-    assert 'differs: tiers[1].name: "Platinum" in program.toml, "Gold" on chain' in told
+    assert 'differs: tiers[2].name: "Platinum" in program.toml, "Gold" on chain' in told
     assert "(can never change)" in told
     assert "`nftloyalty update` changes on chain what can be changed." in told
     assert "nftloyalty update" in shop("mint", members(f"{new_wallet()},gold,never")).err
 
     dry = shop("update", "--dry-run", "--json")
-    plan = json_of(dry)
+    # The symbol stays as it is, so not all of the file can be made true.
+    assert dry.status == 1
+    plan = json.loads(dry.out)
     assert plan["changes"] == ["set the cap of cards to 9", 'call the tiers "Member", "Platinum"']
     assert [stays.split(":")[0] for stays in plan["stays"]] == ["program.symbol"]
     assert int(plan["cost_wei"]) > 0
     asked = shop("update")
     assert asked.status == 2
     assert "1. set the cap of cards to 9" in asked.err
-    assert json_of(shop("update", "--dry-run", "--json")) == plan
+    assert "differs: program.cap: 9 in program.toml, no cap on chain" in asked.err
+    assert json.loads(shop("update", "--dry-run", "--json").out) == plan
 
     done = shop("update", "--yes")
-    assert ok(done) == "2 changes made.\n"
+    assert (done.status, done.out) == (1, "2 changes made.\n")
     assert "stays: program.symbol" in done.err
-    again = json_of(shop("update", "--json"))
+    assert "start it anew" in done.err
+    again = json.loads(shop("update", "--json").out)
     assert (again["changes"], again["transactions"], again["to_sign"]) == ([], [], [])
     assert json_of(shop("mint", members(f"{new_wallet()},gold,never"), "--json"))["final"] == 1
 
@@ -254,7 +258,9 @@ def test_a_fault_of_ours_is_told_with_where_it_was(run: Run, monkeypatch: Monkey
     monkeypatch.setattr("nftloyalty.cli.programs.deploying.exported", broken)
     fault = run("export")
     assert (fault.status, fault.out) == (4, "")
-    assert "Unexpected: KeyError:" in fault.err
+    # What it says may hold anything.
+    assert "Unexpected: KeyError\n" in fault.err
+    assert "word" not in fault.err
     assert "\x1b" not in fault.err
     assert re.search(r"nftloyalty/cli/programs\.py:\d+ in export", fault.err)
     assert "Please report it" in fault.err

@@ -79,8 +79,12 @@ def test_a_tier_is_named_by_id_or_name() -> None:
     assert [row.tier for row in rows] == [2, 2, 2]
 
 
-def test_trailing_values_that_a_spreadsheet_dropped_count_as_empty() -> None:
-    assert cards(f"{wallet(1)},gold") == ([CardRow(2, wallet(1), 3, 0)], [])
+def test_a_row_that_is_too_short_is_named() -> None:
+    """It may have been cut off, and an expiry that is left out is a card for life."""
+    assert cards(f"{wallet(1)},gold,", f"{wallet(2)},gold", wallet(3))[1] == [
+        "line 3: has 2 values, and the header names 3 columns (write a comma for each value that is left out)",
+        "line 4: has 1 value, and the header names 3 columns (write a comma for each value that is left out)",
+    ]
 
 
 def test_an_expiry_day_is_active_to_its_end_in_utc() -> None:
@@ -179,6 +183,10 @@ def test_doubles_are_found_in_lists_for_stamps() -> None:
             ["line 1: unknown column 'E-Mail' (remove it; columns here: address, tier, expiry)"],
         ),
         ("address,tier,tier", ["line 1: column 'tier' stands twice (remove one)"]),
+        (
+            ",".join(["address", *map(str, range(200))]),
+            ["line 1: 201 columns; there may be 100 (begin with the line address,tier,expiry)"],
+        ),
         ("address,,tier", ["line 1: unknown column '' (remove it; columns here: address, tier, expiry)"]),
         ("wallet,tier", ["line 1: no header with a column address (begin with the line address,tier,expiry)"]),
         (

@@ -54,6 +54,7 @@ def test_a_password_is_never_shown(url: str) -> None:
         "mysql://u:secret@db/x",
         "postgresql+psycopg2://u:secret@db/x",
         "postgresql://u:secret@db:port/x",
+        "postgresql://u:pass@secret@db/x",
         "sqlite://",
         "sqlite:///:memory:",
         "sqlite:///file:x?mode=memory&uri=true",
