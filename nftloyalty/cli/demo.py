@@ -76,7 +76,7 @@ def run(settings: Settings, *, exit_after: bool, port: int) -> None:
         stack.callback(relay.stop)
         url = stack.enter_context(_serving(Service(app, here, relay), port))
         claim = _claim(app, here, url)
-        gates = [_gate(url, wallet) for wallet in (cards.rows[0].recipient, STRANGER)]
+        gates = [_gate(url, wallet, step) for step, wallet in enumerate((cards.rows[0].recipient, STRANGER), 7)]
         _summary(app, here, cards, stamps, claim, gates)
         if not exit_after:
             out.print(f"\nServing {here.program.name} at {url} (Ctrl-C ends it). Try:")
@@ -138,10 +138,10 @@ def _claim(app: App, here: Opened, url: str) -> dict[str, Any]:
     return claim
 
 
-def _gate(url: str, wallet: str) -> dict[str, Any]:
+def _gate(url: str, wallet: str, step: int) -> dict[str, Any]:
     answer = _ask(f"{url}/v1/gate", {"wallet": wallet, "conditions": {"min_tier": "gold", "stamps": ["latte-week"]}})
     why = "; ".join(reason["sentence"] for reason in answer["reasons"])
-    out.print(f"7. Gold with the stamp latte-week? {wallet}: {'yes' if answer['allowed'] else 'no, ' + why}")
+    out.print(f"{step}. Gold with the stamp latte-week? {wallet}: {'yes' if answer['allowed'] else 'no, ' + why}")
     return answer
 
 

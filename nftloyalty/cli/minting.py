@@ -106,7 +106,10 @@ def _run(
 
     def on_busy(busy: SignerBusy) -> None:
         if not told:
-            err.print(f"{busy.message}. Watching it do the work; Ctrl-C is safe.")
+            err.print(
+                "Another command, `nftloyalty serve` perhaps, sends with this key and does this work too; this one "
+                f"watches. Ctrl-C is safe. ({busy.message})"
+            )
             told.append(busy.message)
 
     def on_trouble(trouble: LoyaltyError) -> None:
