@@ -269,16 +269,6 @@ def counts_by_state(
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
-def counts_of(tx: Connection, ids: Iterable[int]) -> dict[IntentState, int]:
-    """How many of these intents are in each state; states with none are left out."""
-    counts: dict[IntentState, int] = {}
-    for chunk in _chunks(ids):
-        query = select(intents.c.state, func.count()).where(intents.c.id.in_(chunk)).group_by(intents.c.state)
-        for state, count in tx.execute(query):
-            counts[state] = counts.get(state, 0) + count
-    return counts
-
-
 def hold_unchanged(tx: Connection, rows: Sequence[IntentRow]) -> bool:
     """Whether these are in every field still as they were read; if so, nobody changes them until this transaction
     ends."""

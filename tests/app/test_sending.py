@@ -369,6 +369,12 @@ def assert_one(count: int) -> None:
     assert count == 1
 
 
+def ask_otherwise(world: World, member: str) -> None:
+    """What another terminal does: withdraw what waits, and run the mended file."""
+    waiting.withdraw(world.app, world.here.attached, world.program)
+    minting._accept(world.app, world.here, world.plan(f"{member},gold,never"))
+
+
 def test_a_row_asked_for_otherwise_between_gathering_and_reserving_is_minted_as_asked_last(
     anew: Anew, monkeypatch: MonkeyPatch
 ) -> None:
@@ -377,11 +383,7 @@ def test_a_row_asked_for_otherwise_between_gathering_and_reserving_is_minted_as_
     member = new_wallet()
     plan = world.plan(f"{member},member,never")
 
-    def mend() -> None:
-        waiting.withdraw(world.app, world.here.attached, world.program)
-        minting._accept(world.app, world.here, world.plan(f"{member},gold,never"))
-
-    meanwhile(monkeypatch, mend)
+    meanwhile(monkeypatch, lambda: ask_otherwise(world, member))
     assert minting.mint(world.app, world.here, plan).final == 1
     assert governing.card_of(world.here, member).tier == 2
 
@@ -393,11 +395,7 @@ def test_a_spoiled_row_that_was_asked_for_otherwise_meanwhile_is_not_rejected(
     member = new_wallet()
     plan = world.plan(f"{member},member,never")
 
-    def mend() -> None:
-        waiting.withdraw(world.app, world.here.attached, world.program)
-        minting._accept(world.app, world.here, world.plan(f"{member},gold,never"))
-
-    meanwhile(monkeypatch, mend)
+    meanwhile(monkeypatch, lambda: ask_otherwise(world, member))
     monkeypatch.setattr(
         Gathering, "_measured", once(Gathering._measured, lambda waiting: (waiting, Reverted("LoyaltyX_Spoiled", {})))
     )
