@@ -7,7 +7,7 @@ no answer.
 import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -29,6 +29,7 @@ _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+_BLOOM = re.compile(r"0x[0-9a-fA-F]{512}")
 
 # Asked again once when the connection broke: asking twice changes nothing. Everything else is sent at most once.
 _READS = frozenset(
@@ -43,6 +44,7 @@ _READS = frozenset(
         "eth_getBalance",
         "eth_getBlockByHash",
         "eth_getBlockByNumber",
+        "eth_getBlockReceipts",
         "eth_getCode",
         "eth_getLogs",
         "eth_getTransactionByHash",
@@ -59,13 +61,18 @@ _REVERT_CODE = 3
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`timestamp` in unix seconds; `base_fee` in wei per gas, None on a chain without EIP-1559."""
+    """`timestamp` in unix seconds; `base_fee` in wei per gas, None on a chain without EIP-1559.
+
+    `logs_bloom` tells what the block's logs may name (the yellow paper's 4.3.1), as a number; None = the node does not
+    tell.
+    """
 
     number: int
     hash: str
     parent_hash: str
     timestamp: int
     base_fee: int | None
+    logs_bloom: int | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +354,40 @@ class Node:
             raise self._unusable("eth_getLogs", "it holds logs not asked for")
         return logs
 
+    def headers(self, numbers: Sequence[int]) -> list[Block | None]:
+        """Blocks in the order asked; None = the node has no such block. Raises NodeRefused if it refused one."""
+        answers = self.batch([_block_query(number) for number in numbers])
+        return [
+            None if answer is None else self.read_block(answer, number)
+            for number, answer in zip(numbers, answers, strict=True)
+        ]
+
+    def log_items(self, addresses: Sequence[str], topics: Sequence[str], first: int, last: int) -> list[Any]:
+        """Logs that begin with one of `topics`, as the node wrote them: chain/facts.py reads them by hand, for they may
+        be very many."""
+        query = {"address": list(addresses), "topics": [list(topics)], "fromBlock": hex(first), "toBlock": hex(last)}
+        return self._list("eth_getLogs", self.call("eth_getLogs", [query]))
+
+    def log_items_of(self, block_hash: str, addresses: Sequence[str], topics: Sequence[str]) -> list[Any]:
+        """As `log_items`, of one block by its hash."""
+        query = {"address": list(addresses), "topics": [list(topics)], "blockHash": block_hash}
+        return self._list("eth_getLogs", self.call("eth_getLogs", [query]))
+
+    def receipt_log_items(self, block_hash: str) -> list[Any]:
+        """All logs of a block as its receipts hold them, as the node wrote them. Raises NodeRefused where the node does
+        not know the request."""
+        method = "eth_getBlockReceipts"
+        found: list[Any] = []
+        for receipt in self._list(method, self.call(method, [block_hash])):
+            if not isinstance(receipt, dict):
+                raise self._unusable(method, "it is not a receipt")
+            found += self._list(method, receipt.get("logs"))
+        return found
+
+    def unusable(self, method: str, why: str) -> NodeUnreachable:
+        """The error for an answer that only its reader can see is no use."""
+        return self._unusable(method, why)
+
     # -------------------------------------------------------------------------------------------------------- sending
 
     def send_raw(self, raw: bytes) -> Hint:
@@ -449,6 +490,7 @@ class Node:
             parent_hash=self._hash(method, answer.get("parentHash")),
             timestamp=self._quantity(method, answer.get("timestamp")),
             base_fee=None if base_fee is None else self._quantity(method, base_fee),
+            logs_bloom=self._bloom(method, answer.get("logsBloom")),
         )
         expected: BlockId = block.number if isinstance(asked, int) else block.hash if _is_hash(asked) else asked
         if expected != (asked.lower() if isinstance(asked, str) else asked):
@@ -486,10 +528,22 @@ class Node:
             raise self._unusable(method, "an address is missing or malformed")
         return _to_address(value)
 
+    def _bloom(self, method: str, value: Any) -> int | None:
+        if value is None:
+            return None
+        if not isinstance(value, str) or not _BLOOM.fullmatch(value):
+            raise self._unusable(method, "the bloom is malformed")
+        return int(value, 16)
+
     def _bytes(self, method: str, value: Any) -> bytes:
         if not isinstance(value, str) or not _BYTES.fullmatch(value):
             raise self._unusable(method, "the bytes are missing or malformed")
         return bytes.fromhex(value[2:])
+
+    def _list(self, method: str, value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self._unusable(method, "it is not a list")
+        return value
 
     def _unusable(self, method: str, why: str) -> NodeUnreachable:
         return NodeUnreachable(self.shown_url, f"what came back for {method} is no use: {why}")

@@ -2,10 +2,14 @@
 
 A chain is (chain id, genesis hash), so a restarted development chain is a new row and everything hangs below a chain:
 the same request key, program or signer on two chains are two rows. Intents, slots and attempts are never deleted.
+
+The last seven tables are the index: what the logs of the programs' contracts mean, block by block. All of it but the
+lease can be dropped and read from the chain again.
 """
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -224,4 +228,114 @@ vouchers = Table(
     UniqueConstraint("public_id"),
     Index("ix_vouchers_program_recipient", "program", "recipient"),
     _known("kind", VoucherKind),
+)
+
+# How far a program's index has come: all its contracts stand at one block.
+positions = Table(
+    "positions",
+    metadata,
+    Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
+    Column("chain", RowId, ForeignKey("chains.id"), nullable=False),
+    # Nothing of the program is below it.
+    Column("first_block", BigInteger, nullable=False),
+    # Of the block that was indexed last; `timestamp` in unix seconds.
+    Column("number", BigInteger, nullable=False),
+    Column("hash", HASH, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    # Of the newest of the indexed blocks that can no longer be undone.
+    Column("final_number", BigInteger, nullable=False),
+    Column("final_hash", HASH, nullable=False),
+    Column("final_timestamp", BigInteger, nullable=False),
+    # When the block was last seen to be the node's newest; NULL = never yet.
+    Column("confirmed_at", UtcDateTime),
+    # Why the index stands still until an operator rebuilds it; NULL = it does not.
+    Column("incident", Text),
+    CheckConstraint("final_number <= number", name="final_is_indexed"),
+    Index("ix_positions_chain", "chain"),
+)
+
+# Which contract holds the stamps of a season, as its membership contract told it.
+seasons = Table(
+    "seasons",
+    metadata,
+    Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
+    Column("season", Integer, primary_key=True, autoincrement=False),
+    Column("stamps", LargeBinary, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def _state() -> list[Column[Any]]:
+    """What a program knows of a wallet: the fields of its membership word, and `stamps`, one word of 32 bytes a season
+    in order as far as there is anything in them."""
+    return [
+        Column("joined_at", BigInteger, nullable=False),
+        Column("expires_at", BigInteger, nullable=False),
+        Column("tier", Integer, nullable=False),
+        Column("serial", BigInteger, nullable=False),
+        Column("flags", Integer, nullable=False),
+        Column("stamps", LargeBinary, nullable=False),
+    ]
+
+
+# As of the position's block. Wallets are their 20 bytes; one of which nothing is known has no row.
+holdings = Table(
+    "holdings",
+    metadata,
+    Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
+    Column("wallet", LargeBinary, primary_key=True),
+    *_state(),
+    sqlite_with_rowid=False,
+)
+
+# What a holding was before a block that may still be undone changed it; all zeros = there was none.
+undo = Table(
+    "undo",
+    metadata,
+    Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
+    Column("wallet", LargeBinary, primary_key=True),
+    Column("block_number", BigInteger, primary_key=True, autoincrement=False),
+    *_state(),
+    Index("ix_undo_program_block_number", "program", "block_number"),
+    sqlite_with_rowid=False,
+)
+
+# Every log that says something of a holding, of the indexed blocks only. Holdings follow from these rows.
+logs = Table(
+    "logs",
+    metadata,
+    Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
+    Column("block_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_index", Integer, primary_key=True, autoincrement=False),
+    Column("tx_hash", LargeBinary, nullable=False),
+    # 0 = the membership contract, n = the stamps of season n - 1.
+    Column("contract", Integer, nullable=False),
+    # A number of domain.holding.FactKind, which says what `data` holds.
+    Column("kind", Integer, nullable=False),
+    Column("wallet", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Headers of the blocks that may still be undone. Orphaned ones stay until their numbers are final: programs of a chain
+# need not stand at the same block, and another one may still have to find its way back from there.
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("chain", RowId, ForeignKey("chains.id"), primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", HASH, primary_key=True),
+    Column("parent", HASH, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Who brings a chain's index forward now. Only spares double work: what is written is guarded by the positions.
+indexers = Table(
+    "indexers",
+    metadata,
+    Column("chain", RowId, ForeignKey("chains.id"), primary_key=True, autoincrement=False),
+    Column("owner", String(200), nullable=False),
+    Column("until", UtcDateTime, nullable=False),
 )
