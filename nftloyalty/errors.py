@@ -16,6 +16,7 @@
     ├── SigningProblem
     │   ├── SignerBusy            another process holds the signer's lease
     │   └── SignerHalted          the chain and our books disagree about the signer
+    ├── IndexHalted               what the index took for final is not on the chain any more
     ├── DatabaseProblem           the database can't be opened, reached or written to
     └── QuotaSpent                today's quota is too small for what is left
 
@@ -189,6 +190,21 @@ class SignerBusy(SigningProblem):
 
 class SignerHalted(SigningProblem):
     code = "signer_halted"
+
+
+class IndexHalted(LoyaltyError):
+    """The index of a program stands still until an operator rebuilds it. `program` is its id in program.toml."""
+
+    code = "index_halted"
+
+    def __init__(self, program: str, incident: str) -> None:
+        super().__init__(
+            f"the index of {program!r} is halted: {incident}",
+            mend="make sure that the node is on the right chain and that finality_blocks is large enough, then rebuild "
+            "the index",
+        )
+        self.program = program
+        self.incident = incident
 
 
 class DatabaseProblem(LoyaltyError):

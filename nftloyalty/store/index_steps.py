@@ -166,14 +166,13 @@ def _take_in(tx: Connection, program: int, facts: Sequence[Fact], final_number: 
     if not facts:
         return
     tx.execute(insert(logs), [dict(zip(FACT, fact, strict=True), program=program) for fact in facts])
+    linked = len(season_contracts(tx, program))
     for fact in facts:
         if fact.kind == FactKind.SEASON_LINKED:
             season = {"season": fact.data[0], "stamps": fact.wallet, "block_number": fact.block}
-            tx.execute(insert(seasons).values(program=program, **season))
-    linked = sum(fact.kind == FactKind.SEASON_LINKED for fact in facts)
+            tx.execute(insert_new(tx, seasons, seasons.c.program, seasons.c.season).values(program=program, **season))
     touched = all_wallets(facts)
-    known = _load(tx, program, touched)
-    fold = Fold(len(season_contracts(tx, program)) - linked, known)
+    fold = Fold(linked, _load(tx, program, touched))
     before: dict[tuple[bytes, int], StateRow] = {}
     for fact in facts:
         if fact.block > final_number:
