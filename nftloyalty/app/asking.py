@@ -87,8 +87,9 @@ def logs_of(
 
     `contracts` and `seasons` as in `_asked`. None if the chain changed in the middle.
     """
-    first, last = blocks[0], blocks[-1]
-    found = _asked(node, window, contracts, seasons, first.number, last.number)
+    found = _asked(node, window, contracts, seasons, blocks[0].number, blocks[-1])
+    if found is None:
+        return None
     hashes = {block.number: block.hash for block in blocks}
     if any(hashes[number] != told for number, told in found.hashes.items()):
         return None
@@ -106,17 +107,15 @@ def logs_of(
     if len(contracts) > asked:
         # The log that links a season was among those left out: its contract was not asked for.
         return logs_of(node, window, contracts, seasons, blocks)
-    return found if _still(node, last) else None
+    return found
 
 
 def far_logs(
     node: Node, window: Window, contracts: dict[bytes, Place], seasons: dict[int, int], first: int, last: Block
 ) -> Logs | None:
     """The facts of many blocks at once, of which only the last is known: for those that are final long since."""
-    found = _asked(node, window, contracts, seasons, first, last.number)
-    if found.hashes.get(last.number, last.hash) != last.hash:
-        return None
-    return found if _still(node, last) else None
+    found = _asked(node, window, contracts, seasons, first, last)
+    return found if found is not None and found.hashes.get(last.number, last.hash) == last.hash else None
 
 
 def exact(node: Node, contracts: dict[bytes, Place], seasons: dict[int, int], block: Block) -> Logs | None:
@@ -152,9 +151,10 @@ def replaced(found: Logs, numbers: Collection[int], told: Logs) -> Logs:
 
 
 def _asked(
-    node: Node, window: Window, contracts: dict[bytes, Place], seasons: dict[int, int], first: int, last: int
-) -> Logs:
-    """What the node answers for a range. Seasons that are linked in it are asked for too.
+    node: Node, window: Window, contracts: dict[bytes, Place], seasons: dict[int, int], first: int, last: Block
+) -> Logs | None:
+    """What the node answers for a range; None if `last` is not its block any more, or not yet. Seasons that are linked
+    in the range are asked for too.
 
     `contracts` are all contracts asked for and `seasons` how many of them are stamps, by program; both are added to.
     """
@@ -162,12 +162,14 @@ def _asked(
         began = time.monotonic()
         texts = ["0x" + address.hex() for address in contracts]
         try:
-            items = node.log_items(texts, facts.all_topics(), first, last)
+            items, now = node.log_items(texts, facts.all_topics(), first, last.number)
         except (NodeRefused, NodeUnreachable):
             window.shrink()
             raise
-        window.answered(last - first + 1, time.monotonic() - began, len(items))
-        found = facts.read_logs(node, items, contracts, first, last)
+        if now is None or now.hash != last.hash:
+            return None
+        window.answered(last.number - first + 1, time.monotonic() - began, len(items))
+        found = facts.read_logs(node, items, contracts, first, last.number)
         if not _new_contracts(node, found, contracts, seasons):
             return found
 
@@ -203,8 +205,3 @@ def _fits(node: Node, block: Block, found: Logs, contracts: Mapping[bytes, Place
         if may and address not in spoke:
             return False
     return True
-
-
-def _still(node: Node, block: Block) -> bool:
-    (now,) = node.headers([block.number])
-    return now is not None and now.hash == block.hash

@@ -193,7 +193,7 @@ class Indexer:
             return False
         if head.number == at.number:
             if head.hash != at.hash:
-                return self._fork(group)
+                return self._fork(group, look)
             moved = self._finalise(group, look)
             self._confirm(group)
             return moved
@@ -205,7 +205,7 @@ class Indexer:
         if found is None:
             return False
         if found[0].hash != at.hash:
-            return self._fork(group)
+            return self._fork(group, look)
         if self._finalise(group, look):
             return True
         new = found[1:]
@@ -259,7 +259,7 @@ class Indexer:
 
     # ------------------------------------------------------------------------------------------ back, and what is final
 
-    def _fork(self, group: Sequence[PositionRow]) -> bool:
+    def _fork(self, group: Sequence[PositionRow], look: Look) -> bool:
         """The node's chain has another block where we stand: go back to the newest one that is on both."""
         at = group[0]
         with read(self.app.engine) as tx:
@@ -276,6 +276,9 @@ class Indexer:
                         with begin(self.app.engine) as tx:
                             index_steps.undo_to(tx, each, header)
                     return True
+        if look.final < at.final_number:
+            # It does not call its own block final: this is a node that was left behind on another fork.
+            return False
         other = self.app.node.block(at.final_number)
         if other.hash == at.final_hash:
             return False
@@ -298,7 +301,7 @@ class Indexer:
         if found is None or found[-1].number != upto:
             return False
         if any(block.number in ours and ours[block.number].hash != block.hash for block in found):
-            return self._fork(group)
+            return self._fork(group, look)
         contracts, seasons = self._contracts(group)
         blocks = found[1:]
         logs = asking.logs_of(self.app.node, self.window, contracts, seasons, blocks)

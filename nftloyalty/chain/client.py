@@ -362,11 +362,21 @@ class Node:
             for number, answer in zip(numbers, answers, strict=True)
         ]
 
-    def log_items(self, addresses: Sequence[str], topics: Sequence[str], first: int, last: int) -> list[Any]:
-        """Logs that begin with one of `topics`, as the node wrote them: chain/facts.py reads them by hand, for they may
-        be very many."""
+    def log_items(
+        self, addresses: Sequence[str], topics: Sequence[str], first: int, last: int
+    ) -> tuple[list[Any], Block | None]:
+        """Logs of the blocks `first` to `last` that begin with one of `topics`, as the node wrote them, and its block
+        `last`: chain/facts.py reads them by hand, for they may be very many.
+
+        Both are asked in one message, so that behind a balancer the same node answers both: without the block, or with
+        another one than expected, the logs are not of the chain that is meant, or not all.
+        """
         query = {"address": list(addresses), "topics": [list(topics)], "fromBlock": hex(first), "toBlock": hex(last)}
-        return self._list("eth_getLogs", self.call("eth_getLogs", [query]))
+        items, block = self.batch([("eth_getLogs", [query]), _block_query(last)])
+        for answer in (items, block):
+            if isinstance(answer, NodeRefused):
+                raise answer
+        return self._list("eth_getLogs", items), None if block is None else self.read_block(block, last)
 
     def log_items_of(self, block_hash: str, addresses: Sequence[str], topics: Sequence[str]) -> list[Any]:
         """As `log_items`, of one block by its hash."""

@@ -1,0 +1,753 @@
+"""The index is what the chain says, whatever the node does on the way."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from nftloyalty.app import asking, indexing
+from nftloyalty.app.asking import Window
+from nftloyalty.app.context import App
+from nftloyalty.app.indexing import Indexer, Progress, catch_up, rebuild
+from nftloyalty.app.opening import Attached
+from nftloyalty.chain.client import Node
+from nftloyalty.domain.address import checksummed
+from nftloyalty.domain.gate import Holding
+from nftloyalty.errors import ChainProblem, ChainRestarted, IndexHalted, NodeRefused, NodeUnreachable
+from nftloyalty.store import chains, index, index_steps, programs
+from nftloyalty.store.engine import begin, read
+from tests.app.build import Clock, app_of, settings_of
+from tests.app.paper_chain import CHAIN_ID, PaperBlock, PaperChain, wallets
+from tests.domain.build import NOW
+from tests.domain.paper import membership_contract, season_contract, wallet
+
+FINALITY = 5
+SOME_SEED = 20_270_301
+
+Words = tuple[int, int, int, int, int, tuple[int, ...]]
+
+
+class Desk:
+    """An app whose node is a chain on paper, and its indexer. `programs` are rows by the paper's number."""
+
+    def __init__(self, app: App, chain: PaperChain) -> None:
+        self.app = app
+        self.chain = chain
+        with begin(app.engine) as tx:
+            row = chains.known_chain(tx, CHAIN_ID, chain.genesis, app.now())
+        self.attached = Attached(row, CHAIN_ID, chain.genesis, app.node.head())
+        self.programs: dict[int, int] = {}
+        self.indexer = Indexer(app, self.attached, finality_blocks=FINALITY)
+
+    def record(self, number: int, opened_block: int | None = None) -> int:
+        """The row of a program that is open on the chain."""
+        with begin(self.app.engine) as tx:
+            row = programs.add_opening(
+                tx,
+                self.attached.row,
+                f"program-{number}",
+                opener=text(wallet(1)),
+                salt="0x" + "05" * 32,
+                name="A club",
+                factory=text(wallet(2)),
+                membership=text(membership_contract(number)),
+                stamps=text(season_contract(number, 0)),
+                terms={},
+                now=NOW,
+            )
+            programs.mark_open(tx, row.id, None, opened_block)
+        self.programs[number] = row.id
+        return row.id
+
+    def open(self, number: int = 1) -> int:
+        self.chain.open(number)
+        return self.record(number, self.chain.head.number)
+
+    def catch_up(self, finality: int | None = FINALITY) -> Progress:
+        return catch_up(self.app, self.attached, finality, patience_seconds=2, sleep=lambda seconds: None)
+
+    def position(self, number: int = 1) -> index.PositionRow:
+        with read(self.app.engine) as tx:
+            found = index.position(tx, self.programs[number])
+        assert found is not None
+        return found
+
+    def check_answers(self) -> None:
+        """What is shown now is of some block that the chain once had, as of head and as of final."""
+        for number, program in self.programs.items():
+            with read(self.app.engine) as tx:
+                at = index.position(tx, program)
+                if at is None:
+                    continue
+                for who in wallets():
+                    now, final = index.reading(tx, program, who), index.reading_as_of_final(tx, program, who)
+                    assert now is not None and final is not None
+                    assert words(now.holding) == self.wanted(now.as_of.hash, number, who)
+                    assert words(final.holding) == self.wanted(final.as_of.hash, number, who)
+
+    def wanted(self, block_hash: str, number: int, who: bytes) -> Words:
+        paper = self.chain.known[block_hash].papers.get(number)
+        seasons = len(paper.seasons) if paper else 0
+        found = paper.words().get(who) if paper else None
+        return found or (0, 0, 0, 0, 0, (0,) * seasons)
+
+    def check_equal(self) -> None:
+        """The index is what a fresh replay of the chain gives, with nothing left of what was undone."""
+        self.check_answers()
+        for number, program in self.programs.items():
+            assert self.position(number).hash == self.chain.head.hash
+            with read(self.app.engine) as tx:
+                held = index.everything_held(tx, program)
+                facts = index.facts(tx, program, 0, 1 << 40)
+                contracts = index.season_contracts(tx, program)
+            paper = self.chain.head.papers[number]
+            seasons = len(paper.seasons)
+            assert {who: words(state.to_holding(seasons)) for who, state in held.items()} == paper.words()
+            assert contracts == [season_contract(number, season) for season in range(seasons)]
+            told = [(block.number, *each) for block in self.chain.chain for of, each in block.told if of == number]
+            assert [(fact.block, fact.contract, fact.kind, fact.wallet, fact.data) for fact in facts] == told
+
+    def rows(self, table: str) -> int:
+        with read(self.app.engine) as tx:
+            return int(tx.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())  # noqa: S608 ours
+
+
+def text(address: bytes) -> str:
+    return checksummed(address.hex())
+
+
+def words(holding: Holding) -> Words:
+    card = holding.card
+    stamps = tuple(word.to_int() for word in holding.stamps)
+    return (card.joined_at, card.expires_at, card.tier, card.serial, int(card.flags), stamps)
+
+
+OpenDesk = Callable[..., Desk]
+
+
+@pytest.fixture
+def desk_of(tmp_path: Path, sqlite_template: Path) -> Iterator[OpenDesk]:
+    with ExitStack() as stack:
+
+        def opening(random: Random, database: str = "", clock: Clock | None = None) -> Desk:
+            chain = stack.enter_context(PaperChain(random))
+            folder = tmp_path / uuid4().hex
+            if not database:
+                folder.mkdir()
+                shutil.copyfile(sqlite_template, folder / "nftloyalty.db")
+            app = app_of(settings_of(folder, chain.url, database), now=(clock or Clock(NOW)).now)
+            stack.callback(app.close)
+            return Desk(app, chain)
+
+        yield opening
+
+
+@pytest.fixture
+def desk(desk_of: OpenDesk, migrated_url: str) -> Desk:
+    """On each database."""
+    return desk_of(Random(SOME_SEED), migrated_url)  # noqa: S311 a history, no secret
+
+
+@pytest.fixture
+def lite(desk_of: OpenDesk) -> Desk:
+    """For what is the same on each database."""
+    return desk_of(Random(SOME_SEED))  # noqa: S311 a history, no secret
+
+
+# ------------------------------------------------------------------------------------------------------------- forward
+
+
+def test_a_new_program_is_read_up_to_the_head(desk: Desk) -> None:
+    desk.chain.grow(3)
+    desk.open()
+    desk.chain.grow(90)
+    seen: list[Progress] = []
+    report = catch_up(desk.app, desk.attached, FINALITY, progress=seen.append)
+    assert report.at_head and (report.head, report.lowest) == (94, 94)
+    assert [each.lowest for each in seen] == sorted(each.lowest or 0 for each in seen) and len(seen) > 1
+    desk.check_equal()
+    at = desk.position()
+    assert (at.first_block, at.final_number) == (4, 94 - FINALITY)
+    assert at.confirmed_at is not None
+
+
+def test_new_blocks_are_taken_in_one_by_one(desk: Desk) -> None:
+    desk.open()
+    for _ in range(12):
+        desk.chain.grow()
+        while not desk.indexer.step().at_head:
+            pass
+        desk.check_equal()
+
+
+def test_an_empty_chain_is_at_its_head_and_asks_for_no_logs(lite: Desk) -> None:
+    assert lite.catch_up() == Progress(head=0, at_head=True)
+    assert not any("eth_getLogs" in str(request) for request in lite.chain.requests)
+
+
+def test_programs_at_one_block_share_the_questions(desk: Desk) -> None:
+    desk.open(1)
+    desk.open(2)
+    desk.chain.grow(20)
+    desk.catch_up()
+    asked = len([request for request in desk.chain.requests if "eth_getLogs" in str(request)])
+    desk.chain.grow()
+    desk.catch_up()
+    # Once for the new block, and once for the one that became final with it.
+    assert len([request for request in desk.chain.requests if "eth_getLogs" in str(request)]) == asked + 2
+    desk.check_equal()
+
+
+def test_a_program_that_came_later_meets_those_at_the_head(desk: Desk) -> None:
+    desk.open(1)
+    desk.chain.open(2)
+    desk.chain.grow(90)
+    desk.catch_up()
+    desk.record(2, 2)
+    for _ in range(8):
+        desk.chain.grow()
+        # Who stands at the head does not wait for who is behind.
+        desk.indexer.step()
+        assert desk.position(1).hash == desk.chain.head.hash
+        desk.check_answers()
+    desk.catch_up()
+    desk.check_equal()
+    assert desk.position(1).hash == desk.position(2).hash
+
+
+@pytest.mark.parametrize("recorded", [None, 1, 40, 75, 99])
+def test_the_first_block_is_found_whatever_is_recorded(lite: Desk, recorded: int | None) -> None:
+    """The block that was recorded may have been undone since."""
+    lite.chain.grow(39)
+    lite.chain.open(1)
+    lite.chain.grow(60)
+    lite.record(1, recorded)
+    lite.catch_up()
+    assert lite.position().first_block == (1 if recorded == 1 else 40)
+    lite.check_equal()
+
+
+def test_a_program_opened_in_a_block_that_may_be_undone_begins_behind_the_final_one(lite: Desk) -> None:
+    lite.chain.grow(20)
+    lite.open()
+    lite.catch_up()
+    assert lite.position().first_block == lite.chain.head.number - FINALITY + 1
+    lite.chain.opened_at[1] = 20
+    lite.chain.reorg(2, 0)
+    lite.chain.open(1)
+    lite.chain.grow(4)
+    lite.catch_up()
+    lite.check_equal()
+
+
+def test_a_node_that_forgot_the_past_is_believed_to_have_opened_where_it_is_recorded(
+    lite: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lite.chain.grow(9)
+    lite.open()
+    lite.chain.grow(30)
+    lite.chain.open(2)
+    lite.record(2, None)
+    lite.chain.grow(9)
+
+    def forgot(node: Node, address: str, block: object = "latest") -> bytes:
+        raise NodeRefused("eth_getCode", -32000, "missing trie node")
+
+    monkeypatch.setattr(Node, "code", forgot)
+    lite.catch_up()
+    assert (lite.position(1).first_block, lite.position(2).first_block) == (10, 1)
+    lite.check_equal()
+
+
+def test_windows_grow_where_answers_are_quick_and_shrink_where_they_are_not() -> None:
+    window = Window(64)
+    window.answered(63, 0.1, 0)
+    assert window.blocks == 64
+    window.answered(64, 0.1, 0)
+    assert window.blocks == 128
+    window.answered(128, 5.0, 0)
+    assert window.blocks == 128
+    window.answered(128, 0.1, asking.MANY_FACTS)
+    assert window.blocks == 128
+    window.answered(128, 0.1, asking.MANY_FACTS + 1)
+    assert window.blocks == 64
+    window.answered(64, 11.0, 0)
+    assert window.blocks == 32
+    for _ in range(9):
+        window.shrink()
+    assert window.blocks == 1
+
+
+def test_a_range_that_is_refused_is_asked_in_smaller_ones(lite: Desk) -> None:
+    lite.open()
+    lite.chain.grow(300, 1)
+    logs = lite.chain._logs
+    lite.chain._logs = lambda view, query: (  # type: ignore[method-assign]
+        {"error": {"code": -32005, "message": "too many blocks"}}
+        if int(query["toBlock"], 16) - int(query["fromBlock"], 16) >= 10
+        else logs(view, query)
+    )
+    lite.catch_up()
+    lite.check_equal()
+
+
+# ------------------------------------------------------------------------------------------------------------ and back
+
+
+@pytest.mark.parametrize("depth", range(1, FINALITY + 1))
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_reorg_is_undone_to_the_block_that_both_know(desk: Desk, depth: int, more: int) -> None:
+    desk.open()
+    desk.chain.grow(20)
+    desk.catch_up()
+    desk.chain.reorg(depth, depth + more)
+    desk.catch_up()
+    desk.check_equal()
+
+
+def test_a_season_that_is_undone_is_forgotten(desk: Desk) -> None:
+    desk.open()
+    desk.chain.grow(10)
+    desk.catch_up()
+    paper = desk.chain.head.papers[1].copy()
+    while len(paper.seasons) < 4:
+        desk.chain.tell(*paper.link(), *paper.stamp(len(paper.seasons) - 1, wallet(9), 7), paper=paper.copy())
+    desk.catch_up()
+    desk.check_equal()
+    desk.chain.reorg(2, 4, acts=0)
+    desk.catch_up()
+    desk.check_equal()
+
+
+def test_a_node_that_lags_is_no_reorg(desk: Desk) -> None:
+    desk.open()
+    desk.chain.grow(20)
+    desk.catch_up()
+    before = desk.position()
+    whole = desk.chain.chain
+    desk.chain.chain = whole[:-4]
+    for _ in range(3):
+        assert desk.indexer.step() == Progress(head=before.number - 4, lowest=before.number)
+    assert desk.position() == before
+    with pytest.raises(ChainProblem, match="does not reach the newest block"):
+        catch_up(desk.app, desk.attached, FINALITY, patience_seconds=0.3, sleep=lambda seconds: None)
+    desk.chain.chain = whole
+    desk.check_equal()
+
+
+def test_another_chain_is_seen_before_anything_is_undone(lite: Desk) -> None:
+    lite.open()
+    lite.chain.grow(20)
+    lite.catch_up()
+    before = lite.position()
+    lite.chain.chain[0] = replace(lite.chain.chain[0], hash="0x" + "ff" * 32)
+    with pytest.raises(ChainRestarted):
+        lite.indexer.step()
+    assert lite.position() == before
+
+
+@pytest.mark.parametrize("deeper", [1, 4])
+def test_a_reorg_below_what_was_final_halts_the_index_and_says_so(desk: Desk, deeper: int) -> None:
+    desk.open()
+    desk.chain.grow(20)
+    desk.catch_up()
+    before = desk.position()
+    desk.chain.reorg(FINALITY + deeper, FINALITY + deeper)
+    with pytest.raises(IndexHalted, match=f"block {before.final_number} was final as {before.final_hash}") as caught:
+        desk.catch_up()
+    assert caught.value.program == "program-1" and "rebuild" in caught.value.mend
+    halted = desk.position()
+    assert halted == replace(before, incident=caught.value.incident)
+    # It stays so, and other programs go on.
+    desk.open(2)
+    desk.chain.grow(9)
+    for _ in range(9):
+        report = desk.indexer.step()
+    assert [each.program for each in report.halted] == ["program-1"]
+    assert desk.position(1) == halted and desk.position(2).hash == desk.chain.head.hash
+    rebuild(desk.app, desk.programs[1])
+    desk.catch_up()
+    desk.check_equal()
+
+
+def test_a_node_that_was_left_behind_on_a_fork_halts_nothing(lite: Desk) -> None:
+    """It does not call final what it has in our block's place."""
+    lite.open()
+    lite.chain.grow(20)
+    whole = list(lite.chain.chain)
+    lite.chain.chain = whole[:18]
+    lite.catch_up(0)
+    before = lite.position()
+    assert before.final_number == 17
+    lite.chain.reorg(2, 4)
+    assert lite.indexer.step().halted == ()
+    assert lite.position() == before
+    lite.chain.chain = whole
+    lite.catch_up()
+    lite.check_equal()
+
+
+def test_what_can_not_be_undone_any_more_leaves_no_way_back(desk: Desk) -> None:
+    desk.open()
+    desk.chain.grow(30)
+    desk.catch_up()
+    assert desk.rows("undo") > 0 and desk.rows("blocks") == FINALITY
+    final = desk.position().final_number
+    with read(desk.app.engine) as tx:
+        assert tx.exec_driver_sql(f"SELECT count(*) FROM undo WHERE block_number <= {final}").scalar_one() == 0  # noqa: S608
+    desk.catch_up(0)
+    assert desk.rows("undo") == desk.rows("blocks") == 0
+    assert desk.position().as_of.final
+
+
+def test_finality_is_the_nodes_word_unless_it_is_set(lite: Desk) -> None:
+    lite.open()
+    lite.chain.grow(20)
+    lite.chain.finality = 3
+    lite.catch_up(None)
+    assert lite.position().final_number == lite.chain.head.number - 3
+    lite.chain.finality = None
+    with pytest.raises(ChainProblem, match="does not tell which block is final"):
+        lite.catch_up(None)
+
+
+# --------------------------------------------------------------------------------------------------- a node that lies
+
+
+def spoken(block: PaperBlock) -> set[tuple[str, int]]:
+    return {(block.hash, int(item["logIndex"], 16)) for item in block.items()}
+
+
+@pytest.mark.parametrize("receipts", [True, False])
+def test_logs_that_are_left_out_are_missed_by_the_bloom(
+    desk: Desk, receipts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.open()
+    desk.chain.receipts = receipts
+    desk.chain.grow(20)
+    desk.chain.lies.omit = {place for block in desk.chain.chain for place in spoken(block)}
+    with caplog.at_level(logging.WARNING):
+        desk.catch_up()
+    desk.check_equal()
+    assert "gave other logs of block" in caplog.text
+
+
+def test_a_single_log_that_is_left_out_is_put_right_when_its_block_is_final(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bloom of its block can't tell, for the same contract told other things there."""
+    desk.open()
+    desk.chain.grow(10, 0)
+    paper = desk.chain.head.papers[1].copy()
+    desk.chain.tell(*paper.mint(wallet(1), 2, 0, 5), paper=paper.copy())
+    desk.chain.tell(*paper.set_tier(wallet(1), 3), *paper.mint(wallet(2), 1, 0, 6), paper=paper.copy())
+    desk.chain.tell(*paper.burn(wallet(2)), paper=paper.copy())
+    (changed,) = [block for block in desk.chain.chain if len(block.told) == 4]
+    desk.chain.lies.omit = {(changed.hash, 0)}
+    desk.catch_up()
+    with pytest.raises(AssertionError):
+        desk.check_equal()
+    desk.chain.lies.omit = set()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2 * FINALITY):
+            desk.chain.grow(1, 0)
+            desk.catch_up()
+    desk.check_equal()
+    assert f"the logs of blocks {changed.number} to {changed.number} are put right" in caplog.text
+
+
+def test_a_log_that_is_left_out_only_when_asked_again_changes_nothing(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.open()
+    desk.chain.grow(20)
+    desk.catch_up()
+    desk.chain.lies.omit = {place for block in desk.chain.chain for place in list(spoken(block))[:2]}
+    with caplog.at_level(logging.WARNING):
+        for _ in range(FINALITY):
+            desk.chain.grow(1, 0)
+            desk.catch_up()
+    desk.check_equal()
+    assert "put right" not in caplog.text
+
+
+def test_a_log_that_its_block_can_not_hold_is_no_use(lite: Desk) -> None:
+    lite.open()
+    lite.chain.grow(5)
+    header = PaperBlock.header
+    empty = {"logsBloom": "0x" + "00" * 255 + "01"}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PaperBlock, "header", lambda block: header(block) | empty)
+        with pytest.raises(NodeUnreachable, match="logs that block 1 can't have"):
+            lite.catch_up()
+    lite.catch_up()
+    lite.check_equal()
+
+
+@pytest.mark.parametrize("bloom", ["0x" + "00" * 256, None])
+def test_a_chain_without_blooms_is_indexed_all_the_same(
+    lite: Desk, monkeypatch: pytest.MonkeyPatch, bloom: str | None
+) -> None:
+    header = PaperBlock.header
+    monkeypatch.setattr(PaperBlock, "header", lambda block: header(block) | {"logsBloom": bloom})
+    lite.open()
+    lite.chain.grow(20)
+    lite.catch_up()
+    lite.check_equal()
+
+
+def play(desk: Desk, random: Random, *, steps: int) -> Iterator[None]:
+    """A history by chance, with a node that misbehaves, and a step of the indexer after each change."""
+    chain, highest = desk.chain, 0
+    for _ in range(steps):
+        deepest = max(0, min(len(chain.chain) - 1 - len(desk.programs), chain.head.number - highest + FINALITY))
+        choice = random.random()
+        if choice < 0.3 and deepest:
+            depth = random.randint(1, deepest)
+            chain.reorg(depth, random.randint(max(0, depth - 1), depth + 2))
+        elif choice < 0.6:
+            chain.grow(random.randint(1, 3))
+        lies = chain.lies
+        lies.lag = random.choice([0, 0, 1, 4])
+        lies.stale = random.random() < 0.3
+        lies.hang_up, lies.refuse = random.choice([(0.0, 0.0), (0.2, 0.2)])
+        highest = max(highest, chain.head.number, len(chain.before) - 1 if lies.stale else 0)
+        for _ in range(random.randint(1, 3)):
+            try:
+                report = desk.indexer.step()
+                assert report.halted == ()
+            except (NodeUnreachable, NodeRefused, ChainProblem):
+                pass
+            yield
+
+
+def begin_history(desk_of: OpenDesk, random: Random) -> Desk:
+    desk = desk_of(random)
+    desk.chain.grow(random.randint(0, 3))
+    desk.open(1)
+    desk.chain.grow(random.randint(0, 80), acts=1)
+    if random.random() < 0.5:
+        desk.open(2)
+    desk.indexer.window.blocks = random.choice([1, 4, 64])
+    return desk
+
+
+def come_clean(desk: Desk) -> None:
+    desk.chain.lies = type(desk.chain.lies)()
+    # A chain that grew shorter is waited for.
+    while desk.chain.head.number < max(desk.position(number).number for number in desk.programs):
+        desk.chain.grow()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False))
+def test_after_any_history_the_index_is_a_replay_of_the_chain(desk_of: OpenDesk, random: Random) -> None:
+    """And at no time before does it show what was at no block. Whole blocks' logs are left out at times."""
+    desk = begin_history(desk_of, random)
+    desk.indexer.step()
+    for _ in play(desk, random, steps=15):
+        # Of blocks that are final already when they are read, nobody asks twice.
+        fresh = desk.chain.chain[-FINALITY:]
+        desk.chain.lies.omit = {place for block in fresh if random.random() < 0.3 for place in spoken(block)}
+        desk.check_answers()
+    come_clean(desk)
+    desk.catch_up()
+    desk.check_equal()
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False))
+def test_single_logs_that_are_left_out_once_are_put_right_in_any_history(desk_of: OpenDesk, random: Random) -> None:
+    desk = begin_history(desk_of, random)
+    desk.catch_up()
+    desk.chain.lies.once = True
+    for _ in play(desk, random, steps=12):
+        fresh = [place for block in desk.chain.chain[-2:] for place in sorted(spoken(block))]
+        desk.chain.lies.omit = {place for place in fresh if random.random() < 0.2}
+    come_clean(desk)
+    for _ in range(FINALITY + 2):
+        desk.chain.grow(1, 0)
+        desk.catch_up()
+    desk.check_equal()
+
+
+# ------------------------------------------------------------------------------------------ several indexers, and ends
+
+
+def test_another_process_that_indexes_is_left_to_do_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.open()
+    desk.chain.grow(9)
+    other = Indexer(desk.app, desk.attached, finality_blocks=FINALITY)
+    other._owner = "elsewhere/1/0"
+    assert not other.step().busy
+    report = desk.indexer.step()
+    assert report.busy and not report.moved and report.head == desk.chain.head.number
+    other.close()
+    assert not desk.indexer.step().busy
+
+
+def test_catching_up_watches_another_process_do_it(desk: Desk) -> None:
+    desk.open()
+    desk.chain.grow(90)
+    other = Indexer(desk.app, desk.attached, finality_blocks=FINALITY)
+    other._owner = "elsewhere/1/0"
+    other.step()
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(other.step())
+
+    report = catch_up(desk.app, desk.attached, FINALITY, sleep=sleep, patience_seconds=1)
+    assert report.busy and report.at_head and slept
+    desk.check_equal()
+
+
+@pytest.mark.parametrize("gone", ["ended", "dead"])
+def test_the_lease_of_an_indexer_that_is_gone_is_taken(
+    desk_of: OpenDesk, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    clock = Clock(NOW)
+    desk = desk_of(Random(SOME_SEED), clock=clock)  # noqa: S311
+    other = Indexer(desk.app, desk.attached, finality_blocks=FINALITY)
+    other._owner = "elsewhere/1/0"
+    other.step()
+    assert desk.indexer.step().busy
+    if gone == "ended":
+        clock.forward(timedelta(seconds=indexing.LEASE_SECONDS + 1))
+    else:
+        monkeypatch.setattr(indexing, "owner_alive", lambda owner: False)
+    assert not desk.indexer.step().busy
+
+
+def test_two_indexers_at_once_do_no_harm(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one process, they share its lease; each finds itself overtaken now and then."""
+    desk.open()
+    desk.chain.grow(20)
+    other = Indexer(desk.app, desk.attached, finality_blocks=FINALITY)
+    heard = []
+    real = asking.logs_of
+
+    def slow(*given: object) -> object:
+        found = real(*given)  # type: ignore[arg-type]
+        if not heard:
+            heard.append(True)
+            # While this one still thinks about the answer, the other one writes.
+            other.step()
+            heard.clear()
+        return found
+
+    monkeypatch.setattr(asking, "logs_of", slow)
+    for number in range(20):
+        desk.chain.grow()
+        if number % 3 == 0:
+            desk.chain.reorg(2, 3)
+        desk.indexer.step()
+        desk.check_answers()
+    desk.catch_up()
+    desk.check_equal()
+
+
+def test_a_step_that_ends_anywhere_leaves_nothing_half(desk: Desk) -> None:
+    """Every statement that writes is the last one of a step once."""
+    desk.open()
+    desk.chain.grow(3)
+
+    class Killed(Exception):
+        pass
+
+    count, kill_at = 0, 0
+
+    def before(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        nonlocal count
+        if statement.split()[0] in ("INSERT", "UPDATE", "DELETE"):
+            count += 1
+            if count == kill_at:
+                raise Killed
+
+    event.listen(desk.app.engine, "before_cursor_execute", before)
+    kills = 0
+    for number in range(60):
+        if number % 4 == 3:
+            desk.chain.reorg(3, 4)
+        else:
+            desk.chain.grow()
+        count, kill_at = 0, 1 + number % 14
+        try:
+            desk.indexer.step()
+        except Killed:
+            kills += 1
+        kill_at = 0
+        desk.check_answers()
+    event.remove(desk.app.engine, "before_cursor_execute", before)
+    assert kills > 20
+    desk.catch_up()
+    desk.check_equal()
+
+
+def test_a_rebuilt_index_is_the_same(desk: Desk) -> None:
+    desk.open(1)
+    desk.open(2)
+    desk.chain.grow(30)
+    desk.catch_up()
+    rebuild(desk.app, desk.programs[1])
+    with read(desk.app.engine) as tx:
+        assert index.reading(tx, desk.programs[1], wallet(1)) is None
+        assert index.reading_as_of_final(tx, desk.programs[1], wallet(1)) is None
+        assert index.everything_held(tx, desk.programs[1]) == {}
+    desk.catch_up()
+    desk.check_equal()
+
+
+def test_an_indexer_that_was_at_work_while_the_index_was_dropped_writes_nothing(lite: Desk) -> None:
+    lite.open()
+    lite.chain.grow(9)
+    lite.catch_up()
+    at = lite.position()
+    rebuild(lite.app, lite.programs[1])
+    with pytest.raises(index_steps.Overtaken), begin(lite.app.engine) as tx:
+        index_steps.confirm(tx, at, NOW)
+
+
+def test_the_newest_block_is_confirmed_at_most_once_a_second(desk_of: OpenDesk) -> None:
+    clock = Clock(NOW)
+    desk = desk_of(Random(SOME_SEED), clock=clock)  # noqa: S311
+    desk.open()
+    desk.catch_up()
+    first = desk.position().confirmed_at
+    assert first is not None
+    clock.forward(timedelta(seconds=10))
+    desk.indexer.step()
+    second = desk.position().confirmed_at
+    assert second is not None and second - first >= timedelta(seconds=10)
+    desk.indexer.step()
+    assert desk.position().confirmed_at == second
+
+
+def test_a_node_that_fails_is_waited_for(lite: Desk) -> None:
+    lite.open()
+    lite.chain.grow(20)
+    lite.chain.lies.hang_up = 1.0
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            lite.chain.lies.hang_up = 0.0
+
+    catch_up(lite.app, lite.attached, FINALITY, sleep=sleep)
+    assert len(waits) == 3
+    lite.check_equal()
+    lite.chain.grow()
+    lite.chain.lies.hang_up = 1.0
+    with pytest.raises(NodeUnreachable):
+        lite.catch_up()
