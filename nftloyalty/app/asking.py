@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from nftloyalty.chain import facts
-from nftloyalty.chain.client import MOST_IN_BATCH, Block, Node
+from nftloyalty.chain.client import Block, Node
 from nftloyalty.chain.facts import Logs, Place
 from nftloyalty.domain.holding import Fact, FactKind
-from nftloyalty.errors import ChainRestarted, NodeRefused, NodeUnreachable
+from nftloyalty.errors import NodeRefused, NodeUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,17 @@ MANY_FACTS = 20_000
 
 @dataclass(frozen=True)
 class Look:
-    """The node's newest block, and the number of its newest final one."""
+    """What a node told in one message: its newest block, the number of its newest final one, and the blocks asked for.
+
+    `blocks` are lowest first, as far as the node has them and they hang together: neighbours are parent and child.
+
+    One message, for behind a balancer the next one may reach a node that stands elsewhere: that a block is final must
+    be said by the node that shows the block.
+    """
 
     head: Block
     final: int
+    blocks: tuple[Block, ...]
 
 
 @dataclass
@@ -49,35 +56,28 @@ class Window:
         self.blocks = max(1, self.blocks // 2)
 
 
-def look(node: Node, genesis_hash: str, finality_blocks: int | None) -> Look:
-    """Where the node is. Raises ChainRestarted if it serves another chain, ChainProblem if it can't tell finality."""
-    tags = ["0x0", "latest"] + (["finalized"] if finality_blocks is None else [])
-    genesis, newest, *finalized = node.batch([("eth_getBlockByNumber", [tag, False]) for tag in tags])
-    if node.read_block(genesis, 0).hash != genesis_hash:
-        raise ChainRestarted(node.shown_url)
+def look(node: Node, finality_blocks: int | None, numbers: Sequence[int]) -> Look:
+    """See Look; `finality_blocks` as in Node.finalized. Raises ChainProblem if the node can't tell what is final."""
+    tags = ["latest"] if finality_blocks is not None else ["latest", "finalized"]
+    asked = [*tags, *map(hex, numbers)]
+    newest, *answers = node.batch([("eth_getBlockByNumber", [block, False]) for block in asked])
     head = node.read_block(newest)
     if finality_blocks is not None:
-        return Look(head, max(0, head.number - finality_blocks))
-    # A node that did not answer this is asked once more, by the one that knows how to say so.
-    told = isinstance(finalized[0], dict)
-    final = node.read_block(finalized[0], "finalized").number if told else node.finalized()
-    return Look(head, min(head.number, final))
-
-
-def headers(node: Node, numbers: Sequence[int]) -> list[Block] | None:
-    """These blocks, lowest first, as far as they hang together: those of neighbouring numbers are parent and child.
-
-    None if the node does not have the first one.
-    """
-    found: list[Block] = []
-    for start in range(0, len(numbers), MOST_IN_BATCH):
-        for block in node.headers(numbers[start : start + MOST_IN_BATCH]):
-            if block is None:
-                return found or None
-            if found and found[-1].number + 1 == block.number and found[-1].hash != block.parent_hash:
-                return found
-            found.append(block)
-    return found
+        final = max(0, head.number - finality_blocks)
+    else:
+        told = answers.pop(0)
+        # A node that does not say is asked once more by the one who knows how to complain.
+        final = node.read_block(told, "finalized").number if isinstance(told, dict) else node.finalized()
+        final = min(final, head.number)
+    blocks: list[Block] = []
+    for number, answer in zip(numbers, answers, strict=True):
+        if answer is None:
+            break
+        block = node.read_block(answer, number)
+        if blocks and blocks[-1].number + 1 == number and blocks[-1].hash != block.parent_hash:
+            break
+        blocks.append(block)
+    return Look(head, final, tuple(blocks))
 
 
 def logs_of(

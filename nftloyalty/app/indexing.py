@@ -29,7 +29,7 @@ from nftloyalty.app.opening import Attached
 from nftloyalty.chain.client import Block
 from nftloyalty.chain.facts import Logs, Place
 from nftloyalty.domain.holding import MEMBERSHIP
-from nftloyalty.errors import ChainProblem, IndexHalted, NodeRefused, NodeUnreachable
+from nftloyalty.errors import ChainProblem, ChainRestarted, IndexHalted, NodeRefused, NodeUnreachable
 from nftloyalty.store import index, index_steps, programs
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.index import Header, PositionRow
@@ -96,7 +96,9 @@ class Indexer:
         """
         if not self._keep_lease():
             return self._progress(self.app.node.head(), busy=True)
-        look = asking.look(self.app.node, self.attached.genesis_hash, self.finality_blocks)
+        look = self._look([0])
+        if look.blocks[0].hash != self.attached.genesis_hash:
+            raise ChainRestarted(self.app.node.shown_url)
         moved = self._start_new(look)
         groups = self._groups()
         for group in groups:
@@ -191,41 +193,42 @@ class Indexer:
         at, head = group[0], look.head
         if head.number < at.number:
             return False
-        if head.number == at.number:
-            if head.hash != at.hash:
-                return self._fork(group, look)
-            moved = self._finalise(group, look)
-            self._confirm(group)
-            return moved
         near = at.number >= look.final or head.number - at.number <= NEAR_BLOCKS
         size = min(self.window.blocks, NEAR_BLOCKS) if near else self.window.blocks
         last = min(at.number + size, head.number if near else look.final, ahead or head.number)
-        numbers = range(at.number, last + 1) if near else [at.number, last]
-        found = asking.headers(self.app.node, numbers)
-        if found is None:
+        seen = self._look(range(at.number, last + 1) if near else [at.number, last])
+        if not seen.blocks:
             return False
-        if found[0].hash != at.hash:
-            return self._fork(group, look)
-        if self._finalise(group, look):
+        if seen.blocks[0].hash != at.hash:
+            return self._fork(group)
+        finalised = self._finalise(group)
+        if finalised is not None:
+            group, at = finalised, finalised[0]
+        if at.number != seen.blocks[0].number:
             return True
-        new = found[1:]
+        new = seen.blocks[1:]
         if not new:
-            return False
+            if seen.head.hash == at.hash:
+                self._confirm(group)
+            return finalised is not None
         contracts, seasons = self._contracts(group)
         if near:
             logs = asking.logs_of(self.app.node, self.window, contracts, seasons, new)
         else:
-            logs = self._far(contracts, seasons, at.number + 1, new[-1])
+            logs = self._far(contracts, seasons, at.number + 1, new[-1]) if last <= seen.final else None
         if logs is None:
-            return False
+            return finalised is not None
         headers = [_header(block) for block in new]
         # Not beyond blocks that could not be made final just now.
-        final = look.final if at.final_number == at.number else at.final_number
-        confirmed_at = self.app.now() if new[-1].hash == head.hash else None
+        final = seen.final if at.final_number == at.number else at.final_number
+        confirmed_at = self.app.now() if new[-1].hash == seen.head.hash else None
         for each in group:
             with begin(self.app.engine) as tx:
                 index_steps.advance(tx, each, headers, logs.of(each.program), final, confirmed_at)
         return True
+
+    def _look(self, numbers: Sequence[int]) -> Look:
+        return asking.look(self.app.node, self.finality_blocks, numbers)
 
     def _far(self, contracts: dict[bytes, Place], seasons: dict[int, int], first: int, last: Block) -> Logs | None:
         """A wide range, made narrower until the node takes it: None then, for its end was another block."""
@@ -259,71 +262,74 @@ class Indexer:
 
     # ------------------------------------------------------------------------------------------ back, and what is final
 
-    def _fork(self, group: Sequence[PositionRow], look: Look) -> bool:
+    def _fork(self, group: Sequence[PositionRow]) -> bool:
         """The node's chain has another block where we stand: go back to the newest one that is on both."""
         at = group[0]
         with read(self.app.engine) as tx:
             ours = index.ancestry(tx, at)
         for start in range(0, len(ours), NEAR_BLOCKS):
-            chunk = ours[start : start + NEAR_BLOCKS]
-            theirs = self.app.node.headers([header.number for header in chunk])
-            for header, block in zip(chunk, theirs, strict=True):
-                if block is None:
-                    return False
-                if block.hash == header.hash:
-                    log.info("a reorg: back from block %d to %d", at.number, header.number)
-                    for each in group:
-                        with begin(self.app.engine) as tx:
-                            index_steps.undo_to(tx, each, header)
-                    return True
-        if look.final < at.final_number:
+            chunk = {header.number: header for header in ours[start : start + NEAR_BLOCKS]}
+            seen = self._look(sorted(chunk))
+            if len(seen.blocks) < len(chunk):
+                return False
+            both = [chunk[block.number] for block in seen.blocks if chunk[block.number].hash == block.hash]
+            if both:
+                log.info("a reorg: back from block %d to %d", at.number, both[-1].number)
+                for each in group:
+                    with begin(self.app.engine) as tx:
+                        index_steps.undo_to(tx, each, both[-1])
+                return True
+        if seen.final < at.final_number:
             # It does not call its own block final: this is a node that was left behind on another fork.
             return False
-        other = self.app.node.block(at.final_number)
-        if other.hash == at.final_hash:
-            return False
-        incident = f"block {at.final_number} was final as {at.final_hash}, and the node's chain has {other.hash} there"
+        theirs = seen.blocks[0].hash
+        incident = f"block {at.final_number} was final as {at.final_hash}, and the node's chain has {theirs} there"
         log.error("the index is halted: %s", incident)
         for each in group:
             with begin(self.app.engine) as tx:
                 index_steps.halt(tx, each, incident)
         return True
 
-    def _finalise(self, group: Sequence[PositionRow], look: Look) -> bool:
-        """Ask the logs of blocks that have become final once more, and drop the way back if they are what is stored."""
+    def _finalise(self, group: Sequence[PositionRow]) -> list[PositionRow] | None:
+        """Ask the logs of blocks that have become final once more, and drop the way back if they are what is stored.
+
+        Returns the positions as they are then; None if nothing has changed.
+        """
         at = group[0]
-        upto = min(look.final, at.number, at.final_number + min(self.window.blocks, NEAR_BLOCKS))
-        if upto <= at.final_number:
-            return False
+        upto = min(at.number, at.final_number + min(self.window.blocks, NEAR_BLOCKS))
+        if upto == at.final_number:
+            return None
         with read(self.app.engine) as tx:
             ours = {header.number: header for header in index.ancestry(tx, at)}
-        found = asking.headers(self.app.node, range(at.final_number, upto + 1))
-        if found is None or found[-1].number != upto:
-            return False
-        if any(block.number in ours and ours[block.number].hash != block.hash for block in found):
-            return self._fork(group, look)
+        seen = self._look(range(at.final_number, upto + 1))
+        # What is not on our chain is for the next step to undo.
+        if any(block.number in ours and ours[block.number].hash != block.hash for block in seen.blocks):
+            return None
+        blocks = [block for block in seen.blocks[1:] if block.number <= seen.final]
+        if not blocks:
+            return None
         contracts, seasons = self._contracts(group)
-        blocks = found[1:]
         logs = asking.logs_of(self.app.node, self.window, contracts, seasons, blocks)
         if logs is None:
-            return False
+            return None
         final = _header(blocks[-1])
         for each in group:
             with read(self.app.engine) as tx:
-                stored = index.facts(tx, each.program, at.final_number + 1, upto)
+                stored = index.facts(tx, each.program, blocks[0].number, final.number)
             if stored != list(logs.of(each.program)):
                 settled = self._settled(each, blocks, logs, contracts, seasons)
                 if settled is None:
-                    return False
+                    return None
                 logs = settled
             mends = stored != list(logs.of(each.program))
             with begin(self.app.engine) as tx:
                 if mends:
-                    log.warning("the logs of blocks %d to %d are put right", at.final_number + 1, upto)
+                    log.warning("the logs of blocks %d to %d are put right", blocks[0].number, final.number)
                     index_steps.mend(tx, each, final, logs.of(each.program))
                 else:
                     index_steps.finalise(tx, each, final)
-        return True
+        with read(self.app.engine) as tx:
+            return [row for each in group if (row := index.position(tx, each.program)) is not None]
 
     def _settled(
         self,

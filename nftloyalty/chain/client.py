@@ -354,14 +354,6 @@ class Node:
             raise self._unusable("eth_getLogs", "it holds logs not asked for")
         return logs
 
-    def headers(self, numbers: Sequence[int]) -> list[Block | None]:
-        """Blocks in the order asked; None = the node has no such block. Raises NodeRefused if it refused one."""
-        answers = self.batch([_block_query(number) for number in numbers])
-        return [
-            None if answer is None else self.read_block(answer, number)
-            for number, answer in zip(numbers, answers, strict=True)
-        ]
-
     def log_items(
         self, addresses: Sequence[str], topics: Sequence[str], first: int, last: int
     ) -> tuple[list[Any], Block | None]:

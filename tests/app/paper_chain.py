@@ -31,7 +31,7 @@ class PaperBlock:
 
     def items(self) -> list[dict[str, Any]]:
         """All logs, with one in between that tells nothing of a holding."""
-        found = []
+        found: list[dict[str, Any]] = []
         for program, fact in self.told:
             contract = fact[0]
             address = membership_contract(program) if contract == 0 else season_contract(program, contract - 1)
