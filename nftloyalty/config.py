@@ -47,6 +47,9 @@ SETTINGS = (
     Setting("NFTLOYALTY_KEY_PASSWORD", "", "text", "password of the keys; a file or the prompt is better"),
     Setting("NFTLOYALTY_KEY_PASSWORD_FILE", "", "file", "file whose first line is the password of the keys"),
     Setting("NFTLOYALTY_MAX_FEE_GWEI", "500", "gwei per gas", "never offer more than this for gas"),
+    Setting(
+        "NFTLOYALTY_INDEX_MAX_AGE", "30", "seconds", "refuse answers from an index not seen at the head for so long"
+    ),
     Setting("NFTLOYALTY_WINDOW", "16", "transactions", "most transactions in flight per signer, 1 to 64"),
 )
 
@@ -60,6 +63,7 @@ class Settings:
     password: Secret | None
     password_file: Path | None
     max_fee_wei: int
+    index_max_age_seconds: float
     window: int
 
     @property
@@ -102,6 +106,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         problems.append(Problem("NFTLOYALTY_KEY_PASSWORD", "is set beside NFTLOYALTY_KEY_PASSWORD_FILE", "unset one"))
     timeout = number("NFTLOYALTY_RPC_TIMEOUT", 0.1, 600)
     max_fee_gwei = number("NFTLOYALTY_MAX_FEE_GWEI", 0.000001, 1_000_000)
+    index_max_age = number("NFTLOYALTY_INDEX_MAX_AGE", 1, 86_400)
     window = number("NFTLOYALTY_WINDOW", 1, 64, whole=True)
     password = text("NFTLOYALTY_KEY_PASSWORD")
     password_file = path("NFTLOYALTY_KEY_PASSWORD_FILE") if text("NFTLOYALTY_KEY_PASSWORD_FILE") else None
@@ -115,6 +120,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         password=Secret(password) if password else None,
         password_file=password_file,
         max_fee_wei=int(max_fee_gwei * 10**9),
+        index_max_age_seconds=index_max_age,
         window=int(window),
     )
 

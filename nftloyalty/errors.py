@@ -17,6 +17,7 @@
     │   ├── SignerBusy            another process holds the signer's lease
     │   └── SignerHalted          the chain and our books disagree about the signer
     ├── IndexHalted               what the index took for final is not on the chain any more
+    ├── IndexBehind               the index is too far behind the chain to answer from
     ├── DatabaseProblem           the database can't be opened, reached or written to
     └── QuotaSpent                today's quota is too small for what is left
 
@@ -200,11 +201,23 @@ class IndexHalted(LoyaltyError):
     def __init__(self, program: str, incident: str) -> None:
         super().__init__(
             f"the index of {program!r} is halted: {incident}",
-            mend="make sure that the node is on the right chain and that finality_blocks is large enough, then rebuild "
-            "the index",
+            mend="make sure that the node is on the right chain and that finality_blocks is large enough, then run "
+            "`nftloyalty index rebuild`",
         )
         self.program = program
         self.incident = incident
+
+
+class IndexBehind(LoyaltyError):
+    """An answer from the index would be older than may be."""
+
+    code = "index_behind"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the index {what}",
+            mend="see that `nftloyalty worker` runs and reaches its node; consistency live asks the node instead",
+        )
 
 
 class DatabaseProblem(LoyaltyError):

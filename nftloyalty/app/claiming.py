@@ -26,7 +26,7 @@ from nftloyalty.domain.voucher import (
 )
 from nftloyalty.domain.words import Role, SkipCode
 from nftloyalty.errors import BadInput, Problem, ProgramProblem, Unknown
-from nftloyalty.store import intents, signers, vouchers
+from nftloyalty.store import index, intents, signers, vouchers
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow, NewIntent
 from nftloyalty.store.tables import VoucherKind
@@ -213,9 +213,15 @@ _SENTENCES = {
 }
 
 
-def describe(row: IntentRow) -> dict[str, Any]:
-    """A claim as storefronts see it. `phase` is pending until its block can no longer be undone; `sentence` says the
-    same to people."""
+def described(app: App, opened: Opened, row: IntentRow) -> dict[str, Any]:
+    """A claim as storefronts see it. `phase` is pending until its block can no longer be undone and ownership and gate
+    know of it; `sentence` says the same to people."""
+    state = row.state
+    if state is IntentState.FINAL:
+        with read(app.engine) as tx:
+            position = index.position(tx, opened.row.id)
+        if position is None or position.number < (row.block_number or 0):
+            state = IntentState.INCLUDED
     reason = None
     if row.code is not None:
         skipped = SkipCode(row.code)
@@ -225,8 +231,8 @@ def describe(row: IntentRow) -> dict[str, Any]:
     return {
         "id": row.public_id,
         "status_url": f"/v1/claims/{row.public_id}",
-        "phase": _PHASES.get(row.state, "pending"),
-        "sentence": _SENTENCES[row.state],
+        "phase": _PHASES.get(state, "pending"),
+        "sentence": _SENTENCES[state],
         "wallet": row.recipient,
         "transaction": row.tx_hash,
         "block": row.block_number,

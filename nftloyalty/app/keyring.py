@@ -1,6 +1,6 @@
 """From the names in program.toml to addresses and signers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "check_password",
     "key_name",
     "known_accounts",
+    "names_here",
     "parse_private_key",
     "resolve_powers",
     "signer_of",
@@ -52,6 +53,17 @@ def key_name(app: App, name_or_address: str) -> str | None:
         if app.keystore.address(name) == wanted:
             return name
     return None
+
+
+def names_here(app: App, names_or_addresses: Iterable[str]) -> list[str]:
+    """The names of those of these keys that are here."""
+    found = []
+    for each in names_or_addresses:
+        with suppress(KeyProblem):
+            name = key_name(app, each)
+            if name is not None:
+                found.append(name)
+    return found
 
 
 def _given_address(text: str) -> Address | None:

@@ -1,4 +1,4 @@
-"""Who holds what, and what that opens: one read of the chain, pinned to one block."""
+"""Who holds what, and what that opens: read from the index, or by one call pinned to one block of the chain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +8,66 @@ from typing import Any
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, check_chain
 from nftloyalty.domain.address import Address
-from nftloyalty.domain.gate import AsOf, Conditions, Decision, Holding, decide, judged_at
+from nftloyalty.domain.gate import AsOf, Conditions, Consistency, Decision, Holding, decide, judged_at
 from nftloyalty.domain.times import at, last_day
 from nftloyalty.domain.words import Flag
-from nftloyalty.errors import ChainProblem
+from nftloyalty.errors import ChainProblem, IndexBehind, IndexHalted
+from nftloyalty.store import index
+from nftloyalty.store.engine import read
+from nftloyalty.store.index import PositionRow
+
+NOT_BEGUN = "of this program has not been begun"
 
 
 @dataclass(frozen=True)
 class Held:
-    """What one wallet holds as of one block."""
+    """What one wallet holds as of one block. `checked_at` is when that block was last seen to be the node's newest."""
 
     wallet: Address
     holding: Holding
     as_of: AsOf
+    checked_at: datetime
 
 
-def holding(app: App, opened: Opened, wallet: Address) -> Held:
-    """Read a wallet's card and stamps in one call at the hash of the newest block.
+def holding(app: App, opened: Opened, wallet: Address, consistency: Consistency = Consistency.HEAD) -> Held:
+    """A wallet's card and stamps.
+
+    Raises IndexBehind where the index has not been at the node's newest block for longer than the setting allows, and
+    IndexHalted; for a live answer, what the node fails with.
+    """
+    if consistency is Consistency.LIVE:
+        return _asked(app, opened, wallet)
+    find = index.reading if consistency is Consistency.HEAD else index.reading_as_of_final
+    with read(app.engine) as tx:
+        found = find(tx, opened.row.id, bytes.fromhex(wallet[2:]))
+    if found is None:
+        raise IndexBehind(NOT_BEGUN)
+    return Held(wallet, found.holding, found.as_of, _checked_at(app, opened, found.position))
+
+
+def check_index(app: App, opened: Opened) -> None:
+    """Raises IndexBehind or IndexHalted where no answer can be given from the index."""
+    with read(app.engine) as tx:
+        position = index.position(tx, opened.row.id)
+    if position is None:
+        raise IndexBehind(NOT_BEGUN)
+    _checked_at(app, opened, position)
+
+
+def _checked_at(app: App, opened: Opened, position: PositionRow) -> datetime:
+    """When the index was last at the node's newest block."""
+    if position.incident is not None:
+        raise IndexHalted(opened.program.id, position.incident)
+    if position.confirmed_at is None:
+        raise IndexBehind(f"is being built and has come to block {position.number}")
+    age = app.now() - position.confirmed_at
+    if age.total_seconds() > app.settings.index_max_age_seconds:
+        raise IndexBehind(f"was last up to date {position.confirmed_at:%Y-%m-%d %H:%M:%S} UTC")
+    return position.confirmed_at
+
+
+def _asked(app: App, opened: Opened, wallet: Address) -> Held:
+    """Read in one call at the hash of the newest block.
 
     If that block is undone between the two requests, the node does not know its hash any more and the read fails
     (NodeRefused) instead of mixing two histories. Raises ChainRestarted where the node's chain is not ours any more.
@@ -41,6 +84,7 @@ def holding(app: App, opened: Opened, wallet: Address) -> Held:
         wallet=wallet,
         holding=Holding(card=card, stamps=stamps),
         as_of=AsOf(block=head.number, hash=head.hash, timestamp=head.timestamp, final=final),
+        checked_at=app.now(),
     )
 
 
@@ -54,9 +98,11 @@ def conditions(opened: Opened, *, active: bool, tier: str | None, stamps: Sequen
     )
 
 
-def check(app: App, opened: Opened, wallet: Address, wanted: Conditions) -> tuple[Held, Decision]:
-    """Yes or no, with a reason for each condition that is not met."""
-    held = holding(app, opened, wallet)
+def check(
+    app: App, opened: Opened, wallet: Address, wanted: Conditions, consistency: Consistency = Consistency.HEAD
+) -> tuple[Held, Decision]:
+    """Yes or no, with a reason for each condition that is not met. Raises as `holding`."""
+    held = holding(app, opened, wallet, consistency)
     return held, decide(wanted, held.holding, held.as_of, app.now(), opened.program)
 
 
@@ -94,17 +140,20 @@ def as_json(opened: Opened, held: Held, now: datetime) -> dict[str, Any]:
         "revoked": Flag.REVOKED in card.flags,
         "moved": Flag.MOVED in card.flags,
         "stamps": stamps,
-        "as_of": as_of_json(held.as_of, now),
+        "as_of": as_of_json(held, now),
     }
 
 
-def as_of_json(as_of: AsOf, now: datetime) -> dict[str, Any]:
-    """The block an answer is true of, and how old it is."""
+def as_of_json(held: Held, now: datetime) -> dict[str, Any]:
+    """The block an answer is true of, how old it is, and how long ago it was seen to be the node's newest: on an idle
+    chain a block is old and still the newest."""
+    as_of = held.as_of
     return {
         "block": as_of.block,
         "hash": as_of.hash,
         "timestamp": _iso(as_of.timestamp),
         "age_seconds": max(0, int(now.timestamp()) - as_of.timestamp),
+        "checked_seconds_ago": max(0, int((now - held.checked_at).total_seconds())),
         "final": as_of.final,
     }
 

@@ -21,7 +21,7 @@ from nftloyalty.app.context import App, build_app
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.minting import MintPlan
 from nftloyalty.app.opening import Opened, opened
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.cli.session import load_program, out, read_lines
 from nftloyalty.config import Secret, Settings
 from nftloyalty.devchain import DevChainServer
@@ -71,10 +71,10 @@ def run(settings: Settings, *, exit_after: bool, port: int) -> None:
         stack.callback(app.close)
         here = _open(app)
         cards, stamps = _mint(app, here)
-        relay = Relay(app, here, signer_of(app, claiming.relay_key(here)))
-        relay.start()
-        stack.callback(relay.stop)
-        url = stack.enter_context(_serving(Service(app, here, relay), port))
+        worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
+        worker.start()
+        stack.callback(worker.stop)
+        url = stack.enter_context(_serving(Service(app, here, worker), port))
         claim = _claim(app, here, url)
         gates = [_gate(url, wallet, step) for step, wallet in enumerate((cards.rows[0].recipient, STRANGER), 7)]
         _summary(app, here, cards, stamps, claim, gates)

@@ -24,6 +24,7 @@ import nftloyalty
 from nftloyalty import __version__
 from nftloyalty.cli import (
     governing,
+    indexing,
     keys,
     minting,
     programs,
@@ -34,6 +35,7 @@ from nftloyalty.cli import (
     verifying,
     vouchers,
     waiting,
+    working,
 )
 from nftloyalty.cli.session import err, out, start
 from nftloyalty.errors import BadInput, LoyaltyError, Unknown
@@ -81,10 +83,12 @@ for module in (
     waiting,
     signers,
     verifying,
+    indexing,
     vouchers,
     governing,
     recovering,
     serving,
+    working,
 ):
     module.add_to(app)
 

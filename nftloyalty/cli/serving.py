@@ -11,7 +11,7 @@ from nftloyalty import devchain
 from nftloyalty.app import claiming, compiling, keyring, upkeep
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, opened
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.cli import demo as demo_run
 from nftloyalty.cli.session import err, out, running, session_of, until_stopped, write_text
 from nftloyalty.devchain.server import listen, loopback_address, url_of
@@ -51,9 +51,14 @@ def serve(
     ctx: typer.Context,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 = any free one.")] = 8000,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Relay no claims; needs no key.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Take no claims; needs no key.")] = False,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Leave sending and indexing to `nftloyalty worker`; needs no key.")
+    ] = False,
 ) -> None:
-    """Answer ownership and gate questions and relay claims over HTTP, on this machine only.
+    """Answer ownership and gate questions and take claims over HTTP, on this machine only.
+
+    It also sends the claims and keeps the index, unless told to leave that to workers.
 
     Example: nftloyalty serve
     """
@@ -64,11 +69,11 @@ def serve(
         # to a port that listens waits for an answer.
         check_port("serve", host, port)
         here = opened(app, program)
-        relay = None if read_only else relay_of(app, here)
+        worker = None if no_worker else worker_of(app, here, sends=not read_only)
         with listen(host, port) as listener:
             server = uvicorn.Server(
                 uvicorn.Config(
-                    create_web(Service(app, here, relay)),
+                    create_web(Service(app, here, worker, takes_claims=not read_only)),
                     log_config=None,
                     log_level="warning",
                     access_log=False,
@@ -77,13 +82,13 @@ def serve(
                 )
             )
             try:
-                if relay is not None:
-                    relay.start()
+                if worker is not None:
+                    worker.start()
                 err.print(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
                 server.run(sockets=[listener])
             finally:
-                if relay is not None:
-                    relay.stop()
+                if worker is not None:
+                    worker.stop()
 
 
 def check_port(command: str, host: str, port: int) -> None:
@@ -99,9 +104,9 @@ def check_port(command: str, host: str, port: int) -> None:
         raise BadInput(command, [Problem("--port", what, mend)]) from None
 
 
-def relay_of(app: App, here: Opened) -> Relay:
-    """A relay that pays with the program's first minter key."""
-    return Relay(app, here, keyring.signer_of(app, claiming.relay_key(here)))
+def worker_of(app: App, here: Opened, *, sends: bool) -> Worker:
+    """A worker that pays with the program's first minter key, or only keeps the index."""
+    return Worker(app, here, [keyring.signer_of(app, claiming.relay_key(here))] if sends else [])
 
 
 def demo(

@@ -6,9 +6,10 @@ import typer
 
 from nftloyalty.app import verifying
 from nftloyalty.app.opening import opened
+from nftloyalty.cli.indexing import bring_up_to_date
 from nftloyalty.cli.session import out, print_json, running
 from nftloyalty.domain.address import Address, parse_address
-from nftloyalty.domain.gate import Decision
+from nftloyalty.domain.gate import Consistency, Decision
 from nftloyalty.domain.times import shown_end
 from nftloyalty.errors import BadInput, Problem
 
@@ -24,6 +25,10 @@ def verify(
         str | None, typer.Option("--tier", help="Ask for an active card of this tier or a higher one.")
     ] = None,
     stamps: Annotated[list[str] | None, typer.Option("--stamp", help="Ask for this stamp; may be repeated.")] = None,
+    consistency: Annotated[
+        Consistency,
+        typer.Option("--consistency", help="As of the newest block, of the newest final one, or asked of the node."),
+    ] = Consistency.HEAD,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a wallet holds. Exit status 0 = it holds what was asked for, 1 = it does not.
@@ -36,7 +41,9 @@ def verify(
         wallet = wallet_argument(address, "address")
         here = opened(app, program)
         wanted = verifying.conditions(here, active=not stamps, tier=tier, stamps=stamps or ())
-        held, decision = verifying.check(app, here, wallet, wanted)
+        if consistency is not Consistency.LIVE:
+            bring_up_to_date(app, here)
+        held, decision = verifying.check(app, here, wallet, wanted, consistency)
         found = verifying.as_json(here, held, app.now())
         if as_json:
             reasons = [{"code": reason.code.value, "sentence": reason.sentence} for reason in decision.reasons]

@@ -27,6 +27,14 @@ class Holding:
     stamps: tuple[StampsWord, ...]
 
 
+class Consistency(StrEnum):
+    """How an answer is come by: from the index as of the newest block or of the newest final one, or from the node."""
+
+    HEAD = "head"
+    FINAL = "final"
+    LIVE = "live"
+
+
 @dataclass(frozen=True, slots=True)
 class AsOf:
     """The block an answer was read at. `timestamp` in unix seconds; `final` = it can no longer be undone."""

@@ -25,10 +25,11 @@ ClaimId = Annotated[str, Path(description="The `id` of the answer to POST /v1/cl
 def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, Any]:
     """Takes a voucher made by `nftloyalty vouchers create` and brings it to the chain. The same voucher again gives
     the same claim; nothing happens twice. Ask at `status_url` until `phase` is no longer `pending`."""
-    if service.relay is None:
+    if not service.takes_claims:
         raise ReadOnly
     signed = signed_from_json(body.model_dump())
-    answer = claiming.describe(claiming.accept_claim(service.app, service.opened, signed))
+    claim = claiming.accept_claim(service.app, service.opened, signed)
+    answer = claiming.described(service.app, service.opened, claim)
     response.headers["Location"] = str(answer["status_url"])
     return answer
 
@@ -41,4 +42,4 @@ def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, A
 )
 def claim_status(claim_id: ClaimId, service: ServiceDep) -> dict[str, Any]:
     """`pending` until it is on chain and can't be undone (`final`); `rejected` names the reason."""
-    return claiming.describe(claiming.claim_status(service.app, claim_id))
+    return claiming.described(service.app, service.opened, claiming.claim_status(service.app, claim_id))

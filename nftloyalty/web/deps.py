@@ -7,7 +7,7 @@ from fastapi import Depends, Path, Request
 
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.errors import BadInput, LoyaltyError, Problem
 from nftloyalty.web.misfits import COPY_IT
@@ -15,11 +15,13 @@ from nftloyalty.web.misfits import COPY_IT
 
 @dataclass(frozen=True)
 class Service:
-    """One program, served. `relay` sends claims; None = this server only reads."""
+    """One program, served. `worker` is what works in this process; None = others do. `takes_claims` False = this server
+    only reads."""
 
     app: App
     opened: Opened
-    relay: Relay | None
+    worker: Worker | None
+    takes_claims: bool = True
 
 
 class NotDeclaredJson(LoyaltyError):
@@ -33,7 +35,7 @@ class NotDeclaredJson(LoyaltyError):
 
 
 class ReadOnly(LoyaltyError):
-    """This server has no relay."""
+    """This server takes no claims."""
 
     code = "read_only"
 

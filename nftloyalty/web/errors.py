@@ -76,6 +76,8 @@ CODES: Mapping[str, Answer] = {
     "fees_too_high": Answer(503, "the chain is too expensive now"),
     "out_of_funds": Answer(503, "the program can't pay for claims now"),
     "quota_spent": Answer(503, "today's quota is used up"),
+    "index_behind": Answer(503, "what is known of the chain is too old to answer from"),
+    "index_halted": Answer(503, "what is known of the chain can't be relied on now"),
     "program_problem": Answer(503, "the program is not ready for this"),
     "key_problem": Answer(503, "a key of the program can't be used now"),
     "signing_problem": Answer(503, "nothing can be sent now"),

@@ -23,10 +23,10 @@ def gate(body: GateIn, service: ServiceDep) -> dict[str, Any]:
     asked = body.conditions
     active = asked.active if asked.active is not None else not asked.stamps
     wanted = verifying.conditions(service.opened, active=active, tier=asked.min_tier, stamps=tuple(asked.stamps))
-    held, decision = verifying.check(service.app, service.opened, body.wallet, wanted)
+    held, decision = verifying.check(service.app, service.opened, body.wallet, wanted, body.consistency)
     return {
         "wallet": held.wallet,
         "allowed": decision.allowed,
         "reasons": [{"code": reason.code, "sentence": reason.sentence} for reason in decision.reasons],
-        "as_of": verifying.as_of_json(held.as_of, service.app.now()),
+        "as_of": verifying.as_of_json(held, service.app.now()),
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from nftloyalty.app import verifying
 from nftloyalty.app.opening import check_chain
 from nftloyalty.errors import LoyaltyError
 from nftloyalty.web.deps import ServiceDep
@@ -30,19 +31,27 @@ def healthz() -> dict[str, Any]:
     summary="Can it do its work?",
 )
 def readyz(service: ServiceDep, response: Response) -> dict[str, Any]:
-    """The node must answer for the program's chain, and accepted claims must not be stuck. Troubles are told in fixed
-    words; the rest stands in the log."""
+    """The node must answer for the program's chain, the index must be up to date, and accepted claims must not be
+    stuck. Troubles are told in fixed words; the rest stands in the log."""
     troubles: list[dict[str, str]] = []
     block: int | None = None
     try:
         check_chain(service.app, service.opened.attached)
         block = service.app.node.head().number
     except LoyaltyError as failure:
-        log.warning("not ready: %s", failure.message)
-        code = failure.code if failure.code in CODES else "chain_problem"
-        troubles.append({"code": code, "title": CODES[code].title})
-    if service.relay is not None and service.relay.trouble:
+        troubles.append(_told(failure))
+    try:
+        verifying.check_index(service.app, service.opened)
+    except LoyaltyError as failure:
+        troubles.append(_told(failure))
+    if service.worker is not None and any(hand.trouble for hand in service.worker.senders):
         troubles.append(CLAIMS_WAIT)
     if troubles:
         response.status_code = 503
     return {"status": "not ready" if troubles else "ok", "troubles": troubles, "block": block}
+
+
+def _told(failure: LoyaltyError) -> dict[str, str]:
+    log.warning("not ready: %s", failure.message)
+    code = failure.code if failure.code in CODES else "chain_problem"
+    return {"code": code, "title": CODES[code].title}

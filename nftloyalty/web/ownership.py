@@ -1,12 +1,13 @@
 """Who holds what."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from nftloyalty.app import verifying
+from nftloyalty.domain.gate import Consistency
 from nftloyalty.web.deps import ServiceDep, WalletDep
-from nftloyalty.web.schemas import TROUBLES, OwnershipOut, problems
+from nftloyalty.web.schemas import HOW, TROUBLES, OwnershipOut, problems
 
 router = APIRouter(tags=["ownership"])
 
@@ -17,7 +18,11 @@ router = APIRouter(tags=["ownership"])
     responses=problems("bad_input", *TROUBLES),
     summary="What a wallet holds",
 )
-def ownership(wallet: WalletDep, service: ServiceDep) -> dict[str, Any]:
-    """The wallet's card and stamps, read in one call at the newest block, which the answer names."""
-    held = verifying.holding(service.app, service.opened, wallet)
+def ownership(
+    wallet: WalletDep,
+    service: ServiceDep,
+    consistency: Annotated[Consistency, Query(description=HOW)] = Consistency.HEAD,
+) -> dict[str, Any]:
+    """The wallet's card and stamps as of one block, which the answer names."""
+    held = verifying.holding(service.app, service.opened, wallet, consistency)
     return verifying.as_json(service.opened, held, service.app.now())

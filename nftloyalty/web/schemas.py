@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from nftloyalty.domain.address import Address, parse_address
+from nftloyalty.domain.gate import Consistency
 from nftloyalty.web.errors import CODES
 
 Wallet = Annotated[
@@ -16,6 +17,12 @@ Wallet = Annotated[
     ),
     AfterValidator(parse_address),
 ]
+
+
+HOW = (
+    "`head`: from the index, as of the newest block. `final`: from the index, as of the newest block that can't be "
+    "undone. `live`: ask the node, which takes longer."
+)
 
 
 class _In(BaseModel):
@@ -30,7 +37,8 @@ class AsOfOut(BaseModel):
     block: int
     hash: str
     timestamp: str
-    age_seconds: int
+    age_seconds: int = Field(description="Since the block was made.")
+    checked_seconds_ago: int = Field(description="Since the block was last seen to be the newest one.")
     final: bool = Field(description="Whether the block can no longer be undone.")
 
 
@@ -75,6 +83,7 @@ class ConditionsIn(_In):
 class GateIn(_In):
     wallet: Wallet
     conditions: ConditionsIn = Field(default_factory=ConditionsIn)
+    consistency: Consistency = Field(default=Consistency.HEAD, description=HOW)
 
 
 class ReasonOut(BaseModel):

@@ -1,0 +1,169 @@
+"""What runs all the time: a sender for each key, and the index. In `nftloyalty worker`, or beside the web server.
+
+Any number of workers may share a database. Each signer and each chain's index is worked for by one of them at a time,
+by lease; the others stand by and take over when its process ends or its lease does.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from nftloyalty.app.context import App
+from nftloyalty.app.gathering import Blocked
+from nftloyalty.app.indexing import Indexer, Progress
+from nftloyalty.app.opening import Opened
+from nftloyalty.app.sending import work
+from nftloyalty.chain.signer import Signer
+from nftloyalty.errors import LoyaltyError
+
+log = logging.getLogger(__name__)
+
+PAUSE_AFTER_TROUBLE_SECONDS = 3.0
+# Between two looks at a chain where nothing moves.
+INDEX_PAUSE_SECONDS = 0.5
+STAND_BY_SECONDS = 2.0
+STOP_SECONDS = 10.0
+
+
+class Hand:
+    """One thread that does one thing from `start` to `stop`, and begins again after trouble. `trouble` says what it
+    waits for; nothing that was accepted is lost meanwhile."""
+
+    def __init__(self, name: str, turn: Callable[["Hand"], None]) -> None:
+        self.name = name
+        self.trouble = ""
+        self._turn = turn
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped.is_set()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let it finish what it is at. Does not wait."""
+        self._stopped.set()
+
+    def join(self, seconds: float) -> None:
+        """A step that waits for a node that hangs is not waited for longer: it ends with the process, its lease by
+        itself."""
+        if self.running:
+            self._thread.join(seconds)
+        if self.running:
+            log.warning("%s is waiting for the node and is left behind", self.name)
+
+    def sleep(self, seconds: float) -> None:
+        """Until then, or until it is told to stop."""
+        self._stopped.wait(seconds)
+
+    def note(self, trouble: LoyaltyError) -> None:
+        """Keep it for those who ask, tell it once, and rest."""
+        if self.trouble != trouble.message:
+            log.warning("%s waits: %s", self.name, trouble.message)
+        self.trouble = trouble.message
+        self.sleep(PAUSE_AFTER_TROUBLE_SECONDS)
+
+    def _run(self) -> None:
+        while not self.stopped:
+            try:
+                self._turn(self)
+            except LoyaltyError as trouble:
+                self.note(trouble)
+            except Exception as trouble:
+                log.exception("%s failed and starts again", self.name)
+                self.trouble = f"unexpected {type(trouble).__name__}; see the log"
+                self.sleep(PAUSE_AFTER_TROUBLE_SECONDS)
+
+
+class Worker:
+    """Sends with these keys, and indexes the program's chain. `start` it once."""
+
+    def __init__(self, app: App, opened: Opened, signers: Sequence[Signer] = (), *, indexes: bool = True) -> None:
+        self._app = app
+        self._opened = opened
+        self.senders = tuple(Hand(f"sender {each.address}", self._sending(each)) for each in signers)
+        self.indexer = Hand("index", self._index) if indexes else None
+
+    @property
+    def hands(self) -> tuple[Hand, ...]:
+        return self.senders if self.indexer is None else (*self.senders, self.indexer)
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What each hand waits for, by its name; none for those that wait for nothing."""
+        return {hand.name: hand.trouble for hand in self.hands if hand.trouble}
+
+    def start(self) -> None:
+        for hand in self.hands:
+            hand.start()
+
+    def stop(self) -> None:
+        """Finish the steps under way and give the leases back. Harmless if it was never started."""
+        for hand in self.hands:
+            hand.stop()
+        for hand in self.hands:
+            hand.join(STOP_SECONDS)
+
+    def _sending(self, signer: Signer) -> Callable[[Hand], None]:
+        def turn(hand: Hand) -> None:
+            blocked = False
+
+            def on_step() -> None:
+                """A step after which nothing was blocked ends the trouble; being blocked is told after the step."""
+                nonlocal blocked
+                if not blocked:
+                    hand.trouble = ""
+                blocked = False
+
+            def on_blocked(why: Blocked) -> None:
+                nonlocal blocked
+                blocked = True
+                hand.note(why.reason)
+
+            work(
+                self._app,
+                self._opened.attached,
+                signer,
+                finality_blocks=self._opened.program.chain.finality_blocks,
+                done=lambda: hand.stopped,
+                tick=on_step,
+                on_blocked=on_blocked,
+                retry_pauses=(),
+                sleep=hand.sleep,
+            )
+
+        return turn
+
+    def _index(self, hand: Hand) -> None:
+        finality_blocks = self._opened.program.chain.finality_blocks
+        with Indexer(self._app, self._opened.attached, finality_blocks=finality_blocks) as indexer:
+            shown = -1
+            while not hand.stopped:
+                progress = indexer.step()
+                for halted in progress.halted:
+                    hand.note(halted)
+                if not progress.halted:
+                    hand.trouble = ""
+                shown = _tell(progress, shown)
+                if progress.busy:
+                    hand.sleep(STAND_BY_SECONDS)
+                elif not progress.moved:
+                    hand.sleep(INDEX_PAUSE_SECONDS)
+
+
+def _tell(progress: Progress, shown: int) -> int:
+    """Log each further tenth of a long way to the head; returns the last tenth told."""
+    if progress.busy or progress.head is None or progress.lowest is None or progress.head - progress.lowest < 1000:
+        return -1
+    tenth = 10 * progress.lowest // progress.head
+    if tenth != shown:
+        log.info("indexed up to block %d of %d", progress.lowest, progress.head)
+    return tenth
