@@ -4,7 +4,7 @@
     ├── BadInput                  a file, option or request is wrong: names every place and its mend
     ├── Unknown                   something asked for by name does not exist
     ├── KeyProblem                a key is missing, exists already, its password is wrong, or its keeper refuses
-    │   └── KeyUnreachable        no answer, or not now, from where the key is kept; waiting may help
+    │   └── KeyUnreachable        whoever keeps the key does not answer now; waiting may help
     ├── ProgramProblem            the program is not open, or differs from what was asked
     ├── ChainProblem
     │   ├── NodeUnreachable       no answer from the node
@@ -76,7 +76,7 @@ class KeyUnreachable(KeyProblem):
 
     def __init__(self, key: str, why: str) -> None:
         super().__init__(
-            f"no answer from where the key {key} is kept: {why}",
+            f"the key {key} can't be used now: {why}",
             mend="check the network and the state of the key service; nothing is lost, run it again",
         )
         self.key = key
