@@ -1,7 +1,7 @@
 """Keys that never leave AWS KMS: their address, and signatures of digests.
 
-boto3 is the extra `kms` and is imported when a key is used, not before. AWS credentials are found the way boto3 finds them
-(environment, profile, role of the machine); none is read, kept or shown here.
+boto3 is the extra `kms` and is imported when a key is used, not before. AWS credentials are found the way boto3 finds
+them (environment, profile, role of the machine); none is read, kept or shown here.
 
 Needs the permissions kms:GetPublicKey and kms:Sign on the key, and nothing else.
 """
@@ -121,7 +121,7 @@ class KmsReference:
             raise KeyProblem(f"{self.region!r} is not an AWS region", mend="write it like eu-central-1")
         if arn is not None and self.region not in ("", arn[1]):
             raise KeyProblem(
-                f"the key is in {arn[1]}, not in {self.region}", mend="leave --region out: the ARN names it"
+                f"the key is in {arn[1]}, not in {self.region}", mend="leave the region out: the ARN names it"
             )
         if self.endpoint and not _is_safe(self.endpoint):
             raise KeyProblem(
@@ -153,8 +153,8 @@ class Found:
 class KmsKey:
     """One key in AWS KMS. May be used by several threads.
 
-    Every method raises KeyUnreachable if KMS does not answer or is too busy, after `TRIES` tries within bounded time, and
-    KeyProblem if it refuses.
+    Every method raises KeyUnreachable if KMS does not answer or is too busy, after `TRIES` tries within bounded time,
+    and KeyProblem if it refuses.
     """
 
     __slots__ = ("_client", "reference")
@@ -185,7 +185,7 @@ class KmsKey:
             raise KeyProblem(f"AWS KMS did not answer with the public key of {self._name}: {wrong}") from None
 
     def sign(self, digest: bytes) -> bytes:
-        """A signature of a 32-byte digest, in DER as KMS made it: another one each time, and about half have a high s."""
+        """A signature of a 32-byte digest, in DER as KMS made it: each time another one, about half with a high s."""
         answer = self._asked(
             lambda: self._client.sign(
                 KeyId=self.reference.key_id, Message=digest, MessageType="DIGEST", SigningAlgorithm=ALGORITHM
