@@ -78,7 +78,7 @@ def add_kms(
 ) -> None:
     """Use a key that never leaves AWS KMS (spec ECC_SECG_P256K1, for SIGN_VERIFY).
 
-    Example: nftloyalty keys add-kms hot --key-id arn:aws:kms:eu-central-1:111122223333:key/1234abcd
+    Example: nftloyalty keys add-kms hot --key-id alias/hot --region eu-central-1
     """
     with running_app(ctx) as app:
         found = keyring.add_kms(app, name, keyring.KmsReference(key_id, region, endpoint))
