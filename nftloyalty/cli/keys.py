@@ -78,7 +78,7 @@ def add_kms(
 ) -> None:
     """Use a key that never leaves AWS KMS (spec ECC_SECG_P256K1, for SIGN_VERIFY).
 
-    Example: nftloyalty keys add-kms hot --key-id alias/hot --region eu-central-1
+    Example: nftloyalty keys add-kms hot --key-id alias/hot
     """
     with running_app(ctx) as app:
         found = keyring.add_kms(app, name, keyring.KmsReference(key_id, region, endpoint))
