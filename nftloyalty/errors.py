@@ -3,7 +3,8 @@
     LoyaltyError
     ├── BadInput                  a file, option or request is wrong: names every place and its mend
     ├── Unknown                   something asked for by name does not exist
-    ├── KeyProblem                a key is missing, exists already, or its password is wrong
+    ├── KeyProblem                a key is missing, exists already, its password is wrong, or its keeper refuses
+    │   └── KeyUnreachable        whoever keeps the key does not answer now; waiting may help
     ├── ProgramProblem            the program is not open, or differs from what was asked
     ├── ChainProblem
     │   ├── NodeUnreachable       no answer from the node
@@ -70,6 +71,18 @@ class Unknown(LoyaltyError):
 
 class KeyProblem(LoyaltyError):
     code = "key_problem"
+
+
+class KeyUnreachable(KeyProblem):
+    """Who keeps the key gives no answer, or is too busy for one. Nothing is wrong with the key: ask again later."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(
+            f"the key {key} can't be used now: {why}",
+            mend="check the network and the state of the key service; nothing is lost, run it again",
+        )
+        self.key = key
+        self.why = why
 
 
 class ProgramProblem(LoyaltyError):

@@ -1,4 +1,4 @@
-"""From the names in program.toml to addresses and signers."""
+"""From the names in program.toml to addresses and signers, wherever the keys lie."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -6,20 +6,24 @@ from typing import Any
 
 from nftloyalty.app.context import App
 from nftloyalty.chain.deployment import ResolvedPowers
-from nftloyalty.chain.signer import LocalSigner
+from nftloyalty.chain.signer import LocalSigner, RemoteSigner, Signer
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.domain.program import Program
 from nftloyalty.errors import BadInput, KeyProblem, Problem
 from nftloyalty.vault.keystore import LEAST_PASSWORD_LENGTH, check_password, parse_private_key
+from nftloyalty.vault.kms import Found, KmsKey, KmsReference
 
 __all__ = [
     "LEAST_PASSWORD_LENGTH",
+    "KmsReference",
+    "add_kms",
     "address_of",
     "check_password",
     "key_name",
     "known_accounts",
     "names_here",
     "parse_private_key",
+    "place_of",
     "resolve_powers",
     "signer_of",
 ]
@@ -33,14 +37,44 @@ def address_of(app: App, name_or_address: str) -> Address:
     return _given_address(name_or_address) or app.keystore.address(name_or_address)
 
 
-def signer_of(app: App, name_or_address: str) -> LocalSigner:
-    """Unlock the key of this name (or the key that has this address). The password is asked for once per call."""
+def signer_of(app: App, name_or_address: str) -> Signer:
+    """The key of this name (or the key that has this address), ready to sign.
+
+    A key that lies here is unlocked: its password is asked for once per call. For one in AWS KMS no password is asked;
+    its public key is, and must be the one it had when it was added. Raises KeyProblem, of which KeyUnreachable means
+    that KMS does not answer now.
+    """
     name = key_name(app, name_or_address)
     if name is None:
         raise KeyProblem(
             f"no key here has the address {name_or_address}", mend="import it with `nftloyalty keys import`"
         )
-    return LocalSigner(app.keystore.unlock(name, app.password(name)))
+    reference = app.keystore.kms(name)
+    if reference is None:
+        return LocalSigner(app.keystore.unlock(name, app.password(name)))
+    address, key = app.keystore.address(name), KmsKey(reference)
+    found = key.look()
+    if found.address != address:
+        raise KeyProblem(
+            f"the key {name!r} is the one of {found.address} in AWS KMS, and its file here says {address}",
+            mend="put the backup of the file in its place, or look who has changed the key service",
+        )
+    return RemoteSigner(address, key.sign)
+
+
+def add_kms(app: App, name: str, reference: KmsReference) -> Found:
+    """Take in a key that lies in AWS KMS, by the address and the ARN that KMS says. Raises KeyProblem as `signer_of`
+    does, and if the name is taken."""
+    app.keystore.check_name(name)
+    found = KmsKey(reference).look()
+    app.keystore.add_kms(name, found.reference, found.address)
+    return found
+
+
+def place_of(app: App, name: str) -> str:
+    """Where the key of this name lies, in words for people."""
+    reference = app.keystore.kms(name)
+    return "here, encrypted" if reference is None else f"AWS KMS, {reference.key_id}"
 
 
 def key_name(app: App, name_or_address: str) -> str | None:

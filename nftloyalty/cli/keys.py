@@ -1,4 +1,4 @@
-"""`nftloyalty keys`: encrypted keys, and coins for them on development chains."""
+"""`nftloyalty keys`: encrypted keys, keys in AWS KMS, and coins for them on development chains."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,9 @@ from nftloyalty.cli.session import (
 )
 from nftloyalty.errors import BadInput, Problem
 
-group = typer.Typer(help="Make, import and show keys. They are stored encrypted.", no_args_is_help=True)
+group = typer.Typer(
+    help="Make, import and show keys. They are stored encrypted, or stay in AWS KMS.", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(help="The key's name, as program.toml calls it.")]
 
@@ -66,6 +68,24 @@ def import_key(
         )
 
 
+@group.command("add-kms")
+def add_kms(
+    ctx: typer.Context,
+    name: Name,
+    key_id: Annotated[str, typer.Option("--key-id", help="The key's ARN; or its id, or alias/<its alias>.")],
+    region: Annotated[str, typer.Option("--region", help="AWS region, where the ARN does not name it.")] = "",
+    endpoint: Annotated[str, typer.Option("--endpoint", help="Address of KMS, where it is not AWS's own.")] = "",
+) -> None:
+    """Use a key that never leaves AWS KMS (spec ECC_SECG_P256K1, for SIGN_VERIFY).
+
+    Example: nftloyalty keys add-kms hot --key-id alias/hot
+    """
+    with running_app(ctx) as app:
+        found = keyring.add_kms(app, name, keyring.KmsReference(key_id, region, endpoint))
+        out.print(f"{name} {found.address}")
+        err.print(f"It is {found.reference.key_id}. It signs for whoever AWS lets call kms:Sign on it.")
+
+
 def _stdin() -> str:
     try:
         return sys.stdin.read()
@@ -79,7 +99,7 @@ def show(
     names: Annotated[list[str] | None, typer.Argument(help="Only these keys.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show names and addresses; needs no password.
+    """Show names, addresses and where each key lies; needs no password and asks nobody.
 
     Example: nftloyalty keys show
     """
@@ -88,7 +108,8 @@ def show(
         if as_json:
             print_json(keys)
             return
-        print_table(("key", "address"), list(keys.items()))
+        rows = [(name, address, keyring.place_of(app, name)) for name, address in keys.items()]
+        print_table(("key", "address", "where"), rows)
 
 
 @group.command("fund")

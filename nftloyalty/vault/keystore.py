@@ -1,4 +1,5 @@
-"""Keys at rest: one encrypted file a key (Web3 Secret Storage version 3, which every wallet can read).
+"""Keys at rest: one file a key. It holds the key encrypted (Web3 Secret Storage version 3, which every wallet can
+read), or says where in AWS KMS the key lies.
 
 A file is only ever created, never changed or overwritten. Passwords and keys appear in no message and no log.
 """
@@ -9,8 +10,9 @@ import os
 import re
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
 from eth_keys.constants import SECPK1_N
@@ -18,12 +20,16 @@ from eth_keys.datatypes import PrivateKey
 
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.errors import KeyProblem
+from nftloyalty.vault.kms import KmsReference
 
 SCRYPT_WORK = 1 << 18
 LEAST_PASSWORD_LENGTH = 8
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _SUFFIX = ".json"
+# A file that holds no key tells so by its kind; Web3 Secret Storage has none.
+_KMS_KIND = "aws-kms"
+_KMS_VERSION = 1
 _KEY_HEX = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
 
 # A file that asks for more would stop the machine before its password is tried: 1 GiB of memory is enough for anyone.
@@ -70,9 +76,30 @@ class Keystore:
         check_password(password)
         return self._write(name, parse_private_key(private_key_hex), password)
 
+    def add_kms(self, name: str, reference: KmsReference, address: Address) -> None:
+        """Write down where in AWS KMS the key of this address lies; no secret, so no password.
+
+        Raises KeyProblem if the name is taken or wrong, and ValueError for what is no address.
+        """
+        self.check_name(name)
+        content = {
+            "kind": _KMS_KIND,
+            "version": _KMS_VERSION,
+            "address": parse_address(address),
+            "key_id": reference.key_id,
+            "region": reference.region,
+            "endpoint": reference.endpoint,
+        }
+        self._store(name, content)
+
     def address(self, name: str) -> Address:
         """The key's address, which needs no password. Raises KeyProblem if there is no such key."""
         return self._read(name)[1]
+
+    def kms(self, name: str) -> KmsReference | None:
+        """Where in AWS KMS the key lies; None for a key that lies here. Raises KeyProblem if there is no such key."""
+        content, _address = self._read(name)
+        return _reference(content) if _is_kms(content) else None
 
     def unlock(self, name: str, password: str) -> bytes:
         """The private key, 32 bytes. Takes about a second on purpose. Raises KeyProblem for a wrong password.
@@ -80,6 +107,8 @@ class Keystore:
         Also keeps this process from ever writing its memory to a core file.
         """
         content, address = self._read(name)
+        if _is_kms(content):
+            raise KeyProblem(f"the key {name!r} lies in AWS KMS and never leaves it")
         _forbid_core_files()
         key = b""
         # Whatever breaks inside, its message could carry what must not be shown.
@@ -102,8 +131,10 @@ class Keystore:
         return self.folder / (name + _SUFFIX)
 
     def _write(self, name: str, key: bytes, password: str) -> Address:
-        content = create_keyfile_json(key, password.encode(), kdf="scrypt", iterations=self.work)
-        address = PrivateKey(key).public_key.to_checksum_address()
+        self._store(name, create_keyfile_json(key, password.encode(), kdf="scrypt", iterations=self.work))
+        return PrivateKey(key).public_key.to_checksum_address()
+
+    def _store(self, name: str, content: Mapping[str, Any]) -> None:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(0o700)
@@ -112,7 +143,6 @@ class Keystore:
             raise _taken(name) from None
         except OSError as failure:
             raise KeyProblem(f"the key {name!r} can't be stored in {self.folder}: {failure.strerror}") from None
-        return address
 
     def _place(self, name: str, content: bytes) -> None:
         """The whole file appears under its name or nothing does, and never in the place of another one.
@@ -183,6 +213,12 @@ def _damaged(path: Path) -> KeyProblem:
 
 def _checked(content: object, path: Path) -> Address:
     """The address a key file shows, after its shape and the work it asks for were checked."""
+    if _is_kms(content):
+        try:
+            _reference(content)
+            return parse_address(content["address"])
+        except (KeyError, TypeError, ValueError, KeyProblem):
+            raise _damaged(path) from None
     try:
         if not isinstance(content, dict) or content["version"] != 3:
             raise _damaged(path)
@@ -198,6 +234,17 @@ def _checked(content: object, path: Path) -> Address:
     if heavy:
         raise KeyProblem(f"the key file {path} asks for more work than this machine should do")
     return address
+
+
+def _is_kms(content: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(content, dict) and content.get("kind") == _KMS_KIND
+
+
+def _reference(content: Mapping[str, Any]) -> KmsReference:
+    """Raises KeyError, ValueError, TypeError or KeyProblem where there is none in the file."""
+    if content["version"] != _KMS_VERSION:
+        raise ValueError("a version of another time")
+    return KmsReference(content["key_id"], content["region"], content["endpoint"])
 
 
 def _forbid_core_files() -> None:

@@ -18,6 +18,7 @@ from eth_account import Account
 from nftloyalty.errors import KeyProblem
 from nftloyalty.vault import keystore
 from nftloyalty.vault.keystore import Keystore
+from nftloyalty.vault.kms import KmsReference
 
 PASSWORD = "correct horse battery"
 KEY = "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"
@@ -119,6 +120,78 @@ def test_other_files_in_the_folder_are_no_keys(keys: Keystore) -> None:
     for name in ("README", ".hidden.json", "Bad Name.json", "0xabc.json", "hot.json.bak"):
         (keys.folder / name).write_text("{}")
     assert keys.names() == ["hot"]
+
+
+# ------------------------------------------------------------------------------------------------------------ elsewhere
+
+IN_KMS = KmsReference("arn:aws:kms:eu-central-1:111122223333:key/1234abcd", "eu-central-1", "https://kms.example")
+
+
+def test_a_key_in_kms_stands_beside_the_others(keys: Keystore) -> None:
+    keys.create("cold", PASSWORD)
+    keys.add_kms("hot", IN_KMS, ADDRESS)
+    assert keys.names() == ["cold", "hot"]
+    assert (keys.address("hot"), keys.kms("hot"), keys.kms("cold")) == (ADDRESS, IN_KMS, None)
+    assert stat.S_IMODE((keys.folder / "hot.json").stat().st_mode) == 0o600
+
+
+def test_a_key_in_kms_has_nothing_to_unlock(keys: Keystore) -> None:
+    keys.add_kms("hot", IN_KMS, ADDRESS)
+    with pytest.raises(KeyProblem, match="the key 'hot' lies in AWS KMS and never leaves it"):
+        keys.unlock("hot", PASSWORD)
+
+
+def test_a_name_is_one_keys_wherever_it_lies(keys: Keystore) -> None:
+    keys.create("hot", PASSWORD)
+    keys.add_kms("warm", IN_KMS, ADDRESS)
+    before = {name: (keys.folder / f"{name}.json").read_bytes() for name in keys.names()}
+    for name in before:
+        with pytest.raises(KeyProblem, match="already"):
+            keys.add_kms(name, IN_KMS, ADDRESS)
+    with pytest.raises(KeyProblem, match="already"):
+        keys.create("warm", PASSWORD)
+    assert {name: (keys.folder / f"{name}.json").read_bytes() for name in keys.names()} == before
+
+
+def test_what_is_no_address_is_not_written_down(keys: Keystore) -> None:
+    with pytest.raises(ValueError, match="not an address"):
+        keys.add_kms("hot", IN_KMS, "0x12")
+    assert not keys.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("version", 2),
+        ("address", "12"),
+        ("address", None),
+        ("key_id", "../evil"),
+        ("key_id", 3),
+        ("region", "us-east-1"),
+        ("region", None),
+        ("endpoint", "http://kms.example"),
+        ("kind", "another-kms"),
+    ],
+)
+def test_a_damaged_reference_is_named(keys: Keystore, place: str, value: Any) -> None:
+    keys.add_kms("hot", IN_KMS, ADDRESS)
+    path = keys.folder / "hot.json"
+    path.write_text(damage(json.loads(path.read_text()), place, value=value))
+    with pytest.raises(KeyProblem, match=r"hot\.json is not a key file"):
+        keys.address("hot")
+    with pytest.raises(KeyProblem, match=r"hot\.json is not a key file"):
+        keys.kms("hot")
+
+
+@pytest.mark.parametrize("place", ["key_id", "region", "endpoint", "version", "address"])
+def test_half_a_reference_is_none(keys: Keystore, place: str) -> None:
+    keys.add_kms("hot", IN_KMS, ADDRESS)
+    path = keys.folder / "hot.json"
+    content = json.loads(path.read_text())
+    del content[place]
+    path.write_text(json.dumps(content))
+    with pytest.raises(KeyProblem, match="not a key file"):
+        keys.address("hot")
 
 
 # ---------------------------------------------------------------------------------------------------------------- files
