@@ -201,7 +201,7 @@ class Indexer:
             return False
         if seen.blocks[0].hash != at.hash:
             return self._fork(group)
-        finalised = self._finalise(group)
+        finalised = self._finalise(group, seen.final)
         if finalised is not None:
             group, at = finalised, finalised[0]
         if at.number != seen.blocks[0].number:
@@ -290,14 +290,14 @@ class Indexer:
                 index_steps.halt(tx, each, incident)
         return True
 
-    def _finalise(self, group: Sequence[PositionRow]) -> list[PositionRow] | None:
+    def _finalise(self, group: Sequence[PositionRow], final_number: int) -> list[PositionRow] | None:
         """Ask the logs of blocks that have become final once more, and drop the way back if they are what is stored.
 
         Returns the positions as they are then; None if nothing has changed.
         """
         at = group[0]
-        upto = min(at.number, at.final_number + min(self.window.blocks, NEAR_BLOCKS))
-        if upto == at.final_number:
+        upto = min(at.number, final_number, at.final_number + min(self.window.blocks, NEAR_BLOCKS))
+        if upto <= at.final_number:
             return None
         with read(self.app.engine) as tx:
             ours = {header.number: header for header in index.ancestry(tx, at)}

@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from nftloyalty.domain.holding import Fact, FactKind
 from nftloyalty.domain.intent import Kind
-from nftloyalty.store import chains, intents, programs, signers, slots
+from nftloyalty.store import chains, index, index_steps, intents, programs, signers, slots
+from nftloyalty.store.index import Header, PositionRow
 from nftloyalty.store.intents import IntentRow, NewIntent
 from nftloyalty.store.programs import ProgramRow
 from nftloyalty.store.slots import AttemptRow, SlotRow
@@ -118,10 +120,49 @@ def sent(tx: Connection, ground: Ground, members: Sequence[IntentRow]) -> tuple[
     return slots.get(tx, slot.id), attempt
 
 
+def header(number: int, fork: str = "a") -> Header:
+    return Header(number, block_hash(number, fork), block_hash(number - 1, fork), 1_700_000_000 + number)
+
+
+def block_hash(number: int, fork: str = "a") -> str:
+    return f"0x{fork * 8}{number:056x}"
+
+
+def card_facts(who: bytes, block: int, serial: int = 1, log_index: int = 0) -> list[Fact]:
+    """A card of tier 2 for life, in three logs."""
+    told = [
+        (FactKind.CARD_MINTED, b""),
+        (FactKind.EXPIRY_SET, (1_700_000_000 + block).to_bytes(5, "big") + bytes(5)),
+        (FactKind.MEMBER_SET, b"\2" + serial.to_bytes(8, "big")),
+    ]
+    return [
+        Fact(block, log_index + number, bytes([block]) * 32, 0, int(kind), who, data)
+        for number, (kind, data) in enumerate(told)
+    ]
+
+
+def season_fact(block: int, season: int = 0, log_index: int = 900) -> Fact:
+    stamps = bytes([0x51, season]) * 10
+    return Fact(block, log_index, bytes(32), 0, int(FactKind.SEASON_LINKED), stamps, bytes([season]))
+
+
+def indexed(tx: Connection, ground: Ground) -> PositionRow:
+    """A row in each table of the index: blocks 11 to 13 behind the final block 10, with a card in 12 and 13."""
+    index_steps.take_lease(tx, ground.chain, "me", NOW, 30, lambda owner: True)
+    index_steps.start(tx, ground.program, 11, header(10))
+    at = index.position(tx, ground.program)
+    assert at is not None
+    facts = [season_fact(11), *card_facts(bytes([1]) * 20, 12), *card_facts(bytes([2]) * 20, 13, serial=2)]
+    index_steps.advance(tx, at, [header(11), header(12), header(13)], facts, final_number=10, confirmed_at=NOW)
+    found = index.position(tx, ground.program)
+    assert found is not None
+    return found
+
+
 def everything(tx: Connection) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables."""
     return {
-        table.name: [tuple(row) for row in tx.execute(select(table).order_by(table.c.id))]
+        table.name: [tuple(row) for row in tx.execute(select(table).order_by(*table.primary_key.columns))]
         for table in metadata.sorted_tables
     }
 

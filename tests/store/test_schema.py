@@ -15,10 +15,10 @@ from sqlalchemy.exc import IntegrityError
 from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import ProgramProblem
 from nftloyalty.store import engine as engine_module
-from nftloyalty.store import intents, programs, signers, slots, vouchers
+from nftloyalty.store import index, intents, programs, signers, slots, vouchers
 from nftloyalty.store.engine import begin, check_schema, open_engine, prepare, read, upgrade
 from nftloyalty.store.tables import metadata
-from tests.store.build import NOW, accepted, everything, prepared, program, run_together, sent, signed
+from tests.store.build import NOW, accepted, everything, indexed, prepared, program, run_together, sent, signed
 
 MIGRATIONS = Path(engine_module.__file__).parent / "migrations"
 
@@ -85,6 +85,7 @@ def test_upgrading_twice_changes_nothing(empty: Engine) -> None:
     upgrade(empty)
     with begin(empty) as tx:
         sent(tx, ground := prepared(tx), accepted(tx, ground, range(3)))
+        indexed(tx, ground)
         before = everything(tx)
     upgrade(empty)
     with read(empty) as tx:
@@ -104,7 +105,9 @@ def test_an_older_schema_with_data_is_upgraded(empty: Engine, later: Path, monke
     with begin(empty) as tx:
         ground = prepared(tx)
         slot, attempt = sent(tx, ground, accepted(tx, ground, range(3)))
+        indexed(tx, ground)
         before = everything(tx)
+        assert [name for name, rows in before.items() if not rows] == ["vouchers"]
     monkeypatch.setattr(engine_module, "_MIGRATIONS", later)
     with pytest.raises(ProgramProblem, match="older version") as caught:
         check_schema(empty)
@@ -149,6 +152,26 @@ def test_data_of_the_first_schema_is_upgraded(empty: Engine, tmp_path: Path, mon
         row = intents.get(tx, "int_1")
         assert (row.request_key, row.state, row.reverts) == ("a", IntentState.RECEIVED, 0)
         sent(tx, ground, [row])
+
+
+def test_data_of_the_schema_before_the_index_is_upgraded(
+    empty: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "v000[3-9]*"))
+    with monkeypatch.context() as patched:
+        patched.setattr(engine_module, "_MIGRATIONS", before)
+        upgrade(empty)
+    with begin(empty) as tx:
+        ground = prepared(tx)
+        slot, _ = sent(tx, ground, accepted(tx, ground, range(3)))
+    upgrade(empty)
+    assert found_differences(empty) == []
+    with begin(empty) as tx:
+        assert slots.get(tx, slot.id).nonce == slot.nonce
+        assert index.positions_of(tx, ground.chain) == []
+        indexed(tx, ground)
+        assert [at.program for at in index.positions_of(tx, ground.chain)] == [ground.program]
 
 
 def test_an_upgrade_that_fails_changes_nothing(empty: Engine, later: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +251,7 @@ def test_rows_have_the_columns_of_their_tables_in_order() -> None:
         "programs": programs.ProgramRow,
         "signers": signers.SignerRow,
         "vouchers": vouchers.VoucherRow,
+        "positions": index.PositionRow,
     }.items():
         assert [field.name for field in fields(row)] == list(metadata.tables[table].columns.keys())
 
@@ -248,6 +272,10 @@ def test_rows_have_the_columns_of_their_tables_in_order() -> None:
         "UPDATE intents SET public_id = 'same'",
         "UPDATE programs SET state = 'closed'",
         "UPDATE programs SET slug = 'same'",
+        "UPDATE positions SET final_number = number + 1",
+        "UPDATE positions SET program = 777",
+        "UPDATE logs SET log_index = 0",
+        "DELETE FROM programs",
         "DELETE FROM chains",
     ],
 )
@@ -258,5 +286,6 @@ def test_the_database_itself_refuses_what_may_not_be(engine: Engine, damage: str
         for number in (1, 2):
             slot, _ = sent(tx, ground, accepted(tx, ground, [number]))
             signed(tx, ground, slot.id)
+        indexed(tx, ground)
     with pytest.raises(IntegrityError), begin(engine) as tx:
         tx.execute(text(damage))
