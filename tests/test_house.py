@@ -44,7 +44,10 @@ LAW: Mapping[str, Ring] = {
     "domain": Ring(ours=("errors",), theirs=("eth_utils",)),
     "store": Ring(ours=("domain", "errors"), theirs=("sqlalchemy", "alembic")),
     "chain": Ring(ours=("domain", "errors"), theirs=(*WEB3_FAMILY, "solcx")),
-    "vault": Ring(ours=("domain", "errors"), theirs=("eth_keyfile", "eth_account", "eth_keys", "cryptography", "jwt")),
+    "vault": Ring(
+        ours=("domain", "errors"),
+        theirs=("eth_keyfile", "eth_account", "eth_keys", "cryptography", "jwt", "boto3", "botocore"),
+    ),
     "connect": Ring(ours=("domain", "errors"), theirs=("httpx2",)),
     "app": Ring(
         ours=("config", "errors", "domain", "store", "chain", "vault", "connect"), theirs=("sqlalchemy", "eth_utils")

@@ -11,7 +11,7 @@ from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
 from nftloyalty.app.signing import Finding, Resumption
 from nftloyalty.chain.contracts import Membership
-from nftloyalty.chain.signer import LocalSigner, TxFields
+from nftloyalty.chain.signer import Signer, TxFields
 from nftloyalty.domain.intent import Kind, SlotState
 from nftloyalty.domain.words import card_item
 from nftloyalty.errors import BadInput, ChainProblem, SignerBusy, SignerHalted, SigningProblem
@@ -23,7 +23,7 @@ from tests.app.conftest import Anew
 from tests.chain.opened import transact
 
 
-def hot(world: World) -> LocalSigner:
+def hot(world: World) -> Signer:
     return signer_of(world.app, "hot")
 
 

@@ -7,7 +7,7 @@ from nftloyalty.chain import deployment, sender
 from nftloyalty.chain.client import HintKind, Node, Receipt
 from nftloyalty.chain.contracts import Factory, Membership, Stamps
 from nftloyalty.chain.deployment import DeploymentPlan, ResolvedPowers
-from nftloyalty.chain.signer import LocalSigner, TxFields
+from nftloyalty.chain.signer import LocalSigner, Signer, TxFields
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.program import Program
 
@@ -71,7 +71,7 @@ def wait(node: Node, tx_hash: str, seconds: float = 20) -> Receipt:
 
 
 def transact(
-    node: Node, signer: LocalSigner, to: Address | None, data: bytes, value: int = 0, gas: int | None = None
+    node: Node, signer: Signer, to: Address | None, data: bytes, value: int = 0, gas: int | None = None
 ) -> Receipt:
     """Send and wait. Raises Reverted before anything is sent, unless `gas` is given."""
     limit = gas if gas is not None else sender.estimate(node, signer.address, to, data, value) * 12 // 10
