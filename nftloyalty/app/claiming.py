@@ -215,12 +215,12 @@ _SENTENCES = {
 
 def described(app: App, opened: Opened, row: IntentRow) -> dict[str, Any]:
     """A claim as storefronts see it. `phase` is pending until its block can no longer be undone and ownership and gate
-    know of it; `sentence` says the same to people."""
+    know of it, asked `final` too; `sentence` says the same to people."""
     state = row.state
     if state is IntentState.FINAL:
         with read(app.engine) as tx:
             position = index.position(tx, opened.row.id)
-        if position is None or position.number < (row.block_number or 0):
+        if position is None or position.final_number < (row.block_number or 0):
             state = IntentState.INCLUDED
     reason = None
     if row.code is not None:

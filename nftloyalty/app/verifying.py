@@ -47,11 +47,16 @@ def holding(app: App, opened: Opened, wallet: Address, consistency: Consistency 
 
 def check_index(app: App, opened: Opened) -> None:
     """Raises IndexBehind or IndexHalted where no answer can be given from the index."""
-    with read(app.engine) as tx:
-        position = index.position(tx, opened.row.id)
-    if position is None:
+    at = index_position(app, opened)
+    if at is None:
         raise IndexBehind(NOT_BEGUN)
-    _checked_at(app, opened, position)
+    _checked_at(app, opened, at)
+
+
+def index_position(app: App, opened: Opened) -> PositionRow | None:
+    """How far the program's index has come, whatever its age; None = it has not been begun."""
+    with read(app.engine) as tx:
+        return index.position(tx, opened.row.id)
 
 
 def _checked_at(app: App, opened: Opened, position: PositionRow) -> datetime:
@@ -60,9 +65,11 @@ def _checked_at(app: App, opened: Opened, position: PositionRow) -> datetime:
         raise IndexHalted(opened.program.id, position.incident)
     if position.confirmed_at is None:
         raise IndexBehind(f"is being built and has come to block {position.number}")
-    age = app.now() - position.confirmed_at
-    if age.total_seconds() > app.settings.index_max_age_seconds:
-        raise IndexBehind(f"was last up to date {position.confirmed_at:%Y-%m-%d %H:%M:%S} UTC")
+    age = (app.now() - position.confirmed_at).total_seconds()
+    if abs(age) > app.settings.index_max_age_seconds:
+        # From the clock of another machine: by how much that is ahead, nobody knows how old the index is.
+        by_whose = ", by a clock that is ahead of this one" if age < 0 else ""
+        raise IndexBehind(f"was last up to date {position.confirmed_at:%Y-%m-%d %H:%M:%S} UTC{by_whose}")
     return position.confirmed_at
 
 

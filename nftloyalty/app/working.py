@@ -6,6 +6,7 @@ by lease; the others stand by and take over when its process ends or its lease d
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from nftloyalty.app.context import App
@@ -64,11 +65,15 @@ class Hand:
         """Until then, or until it is told to stop."""
         self._stopped.wait(seconds)
 
-    def note(self, trouble: LoyaltyError) -> None:
-        """Keep it for those who ask, tell it once, and rest."""
-        if self.trouble != trouble.message:
-            log.warning("%s waits: %s", self.name, trouble.message)
-        self.trouble = trouble.message
+    def note(self, trouble: str) -> None:
+        """Keep it for those who ask, and tell it once. "" = it waits for nothing any more."""
+        if trouble and self.trouble != trouble:
+            log.warning("%s waits: %s", self.name, trouble)
+        self.trouble = trouble
+
+    def rest(self, trouble: LoyaltyError) -> None:
+        """Note it, and try again a while later."""
+        self.note(trouble.message)
         self.sleep(PAUSE_AFTER_TROUBLE_SECONDS)
 
     def _run(self) -> None:
@@ -76,7 +81,7 @@ class Hand:
             try:
                 self._turn(self)
             except LoyaltyError as trouble:
-                self.note(trouble)
+                self.rest(trouble)
             except Exception as trouble:
                 log.exception("%s failed and starts again", self.name)
                 self.trouble = f"unexpected {type(trouble).__name__}; see the log"
@@ -84,12 +89,13 @@ class Hand:
 
 
 class Worker:
-    """Sends with these keys, and indexes the program's chain. `start` it once."""
+    """Sends with these keys, one that is given twice once, and indexes the program's chain. `start` it once."""
 
     def __init__(self, app: App, opened: Opened, signers: Sequence[Signer] = (), *, indexes: bool = True) -> None:
         self._app = app
         self._opened = opened
-        self.senders = tuple(Hand(f"sender {each.address}", self._sending(each)) for each in signers)
+        keys = {each.address: each for each in signers}
+        self.senders = tuple(Hand(f"sender {address}", self._sending(each)) for address, each in keys.items())
         self.indexer = Hand("index", self._index) if indexes else None
 
     @property
@@ -109,8 +115,9 @@ class Worker:
         """Finish the steps under way and give the leases back. Harmless if it was never started."""
         for hand in self.hands:
             hand.stop()
+        give_up = time.monotonic() + STOP_SECONDS
         for hand in self.hands:
-            hand.join(STOP_SECONDS)
+            hand.join(max(0.0, give_up - time.monotonic()))
 
     def _sending(self, signer: Signer) -> Callable[[Hand], None]:
         def turn(hand: Hand) -> None:
@@ -120,13 +127,13 @@ class Worker:
                 """A step after which nothing was blocked ends the trouble; being blocked is told after the step."""
                 nonlocal blocked
                 if not blocked:
-                    hand.trouble = ""
+                    hand.note("")
                 blocked = False
 
             def on_blocked(why: Blocked) -> None:
                 nonlocal blocked
                 blocked = True
-                hand.note(why.reason)
+                hand.rest(why.reason)
 
             work(
                 self._app,
@@ -148,10 +155,8 @@ class Worker:
             shown = -1
             while not hand.stopped:
                 progress = indexer.step()
-                for halted in progress.halted:
-                    hand.note(halted)
-                if not progress.halted:
-                    hand.trouble = ""
+                # One program that stands still holds up no other.
+                hand.note("; ".join(halted.message for halted in progress.halted))
                 shown = _tell(progress, shown)
                 if progress.busy:
                     hand.sleep(STAND_BY_SECONDS)

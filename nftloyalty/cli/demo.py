@@ -22,6 +22,7 @@ from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.minting import MintPlan
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.working import Worker
+from nftloyalty.cli.indexing import bring_up_to_date
 from nftloyalty.cli.session import load_program, out, read_lines
 from nftloyalty.config import Secret, Settings
 from nftloyalty.devchain import DevChainServer
@@ -72,6 +73,7 @@ def run(settings: Settings, *, exit_after: bool, port: int) -> None:
         here = _open(app)
         cards, stamps = _mint(app, here)
         worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
+        bring_up_to_date(app, here)
         worker.start()
         stack.callback(worker.stop)
         url = stack.enter_context(_serving(Service(app, here, worker), port))

@@ -5,12 +5,10 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nftloyalty.app import indexing
+from nftloyalty.app import indexing, verifying
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, found_open, opened
-from nftloyalty.cli.session import err, out, print_json, running
-from nftloyalty.store import index
-from nftloyalty.store.engine import read
+from nftloyalty.cli.session import err, iso, out, print_json, running
 
 # A shorter way is gone before a bar could be read.
 SHOWN_FROM_BLOCKS = 200
@@ -30,8 +28,7 @@ def show(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", hel
     """
     with running(ctx) as (app, program):
         here = found_open(app, program)
-        with read(app.engine) as tx:
-            at = index.position(tx, here.row.id)
+        at = verifying.index_position(app, here)
         head = app.node.head().number
         if as_json:
             print_json(
@@ -40,7 +37,7 @@ def show(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", hel
                     "head": head,
                     "block": None if at is None else at.number,
                     "final_block": None if at is None else at.final_number,
-                    "at_head_at": None if at is None or at.confirmed_at is None else at.confirmed_at.isoformat(),
+                    "at_head_at": None if at is None else iso(at.confirmed_at),
                     "incident": None if at is None else at.incident,
                 }
             )

@@ -1,6 +1,5 @@
 """Servers and upkeep: `chain`, `serve`, `demo`, `compile`, `upgrade`."""
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.working import Worker
 from nftloyalty.cli import demo as demo_run
-from nftloyalty.cli.session import err, out, running, session_of, until_stopped, write_text
+from nftloyalty.cli.session import err, log_to_stderr, out, running, session_of, until_stopped, write_text
 from nftloyalty.devchain.server import listen, loopback_address, url_of
 from nftloyalty.errors import BadInput, Problem
 from nftloyalty.web.app import create_web
@@ -53,17 +52,18 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 = any free one.")] = 8000,
     read_only: Annotated[bool, typer.Option("--read-only", help="Take no claims; needs no key.")] = False,
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Leave sending and indexing to `nftloyalty worker`; needs no key.")
+        bool,
+        typer.Option("--no-worker", help="Leave sending and indexing to `nftloyalty worker`; asks for no password."),
     ] = False,
 ) -> None:
     """Answer ownership and gate questions and take claims over HTTP, on this machine only.
 
-    It also sends the claims and keeps the index, unless told to leave that to workers.
+    It also sends the claims and keeps the index, unless told to leave that to workers: until an index is there,
+    ownership and gate can only be asked live.
 
     Example: nftloyalty serve
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    log_to_stderr()
     with until_stopped(), running(ctx) as (app, program):
         # The port is tried before anybody types a password, and listened on only when all else is ready: who connects
         # to a port that listens waits for an answer.

@@ -2,12 +2,14 @@
 
 import getpass
 import json
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import typer
@@ -222,6 +224,11 @@ def print_json(value: Mapping[str, object] | list[object]) -> None:
     sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def iso(moment: datetime | None) -> str | None:
+    """A moment in JSON."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns under their names, two spaces apart. Nothing is ever cut or wrapped: an address must stay whole, on a
     narrow terminal and in a pipe alike."""
@@ -242,6 +249,12 @@ def write_text(path: Path, text: str) -> None:
 
 def cant_write(path: Path, failure: OSError) -> BadInput:
     return BadInput(str(path), [Problem(str(path), f"can't be written: {failure.strerror}")])
+
+
+def log_to_stderr() -> None:
+    """For what runs all the time: what happens, with its time."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 @contextmanager

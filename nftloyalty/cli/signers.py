@@ -8,7 +8,7 @@ import typer
 from nftloyalty.app import signing
 from nftloyalty.app.opening import attach
 from nftloyalty.app.signing import Finding, Resumption, Standing, Use
-from nftloyalty.cli.session import confirm, err, out, print_json, print_table, running
+from nftloyalty.cli.session import confirm, err, iso, out, print_json, print_table, running
 
 group = typer.Typer(help="How the keys that send stand; letting a halted one go on.", invoke_without_command=True)
 
@@ -117,9 +117,7 @@ def _json(each: Standing) -> dict[str, Any]:
         "chain_nonce": each.nonce,
         "next_nonce": books.next_nonce if books else None,
         "halted": each.halted,
-        "lease": {"owner": books.lease_owner, "until": _iso(books.lease_until)}
-        if books and books.lease_owner
-        else None,
+        "lease": {"owner": books.lease_owner, "until": iso(books.lease_until)} if books and books.lease_owner else None,
         "waiting": [
             {"kind": group.kind.value, "stamp_type": group.stamp_type, "count": group.count}
             for group in (books.waiting if books else ())
@@ -129,7 +127,7 @@ def _json(each: Standing) -> dict[str, Any]:
                 "nonce": slot.nonce,
                 "kind": slot.kind.value,
                 "state": slot.state.value,
-                "since": _iso(slot.created_at),
+                "since": iso(slot.created_at),
                 "attempts": slot.attempts,
                 "transaction": slot.tx_hash,
                 "last_error": slot.last_error,
@@ -137,10 +135,6 @@ def _json(each: Standing) -> dict[str, Any]:
             for slot in (books.slots if books else ())
         ],
     }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 @group.command("resume")

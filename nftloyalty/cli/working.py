@@ -8,8 +8,8 @@ import typer
 from nftloyalty.app import keyring
 from nftloyalty.app.opening import opened
 from nftloyalty.app.working import Worker
-from nftloyalty.cli.session import err, running, until_stopped
-from nftloyalty.errors import ProgramProblem
+from nftloyalty.cli.session import err, log_to_stderr, running, until_stopped
+from nftloyalty.errors import BadInput, Problem, ProgramProblem
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,6 +33,10 @@ def worker(
 
     Example: nftloyalty worker
     """
+    if keys and index_only:
+        what = "sends nothing, and --key names a key to send with"
+        raise BadInput("the command", [Problem("--index-only", what, "leave one of them out")])
+    log_to_stderr()
     with until_stopped(), running(ctx) as (app, program):
         here = opened(app, program)
         names = [] if index_only else keys or keyring.names_here(app, program.powers.minters)
@@ -41,11 +45,11 @@ def worker(
                 "none of the minters' keys of program.toml is here, so this worker could send nothing",
                 mend="put a key here with `nftloyalty keys import`, or only keep the index with --index-only",
             )
-        hands = Worker(app, here, [keyring.signer_of(app, name) for name in names])
-        hands.start()
+        at_work = Worker(app, here, [keyring.signer_of(app, name) for name in names])
         try:
+            at_work.start()
             what = f"Sending with {', '.join(names)} and indexing" if names else "Indexing"
             err.print(f"{what} for {program.name} (Ctrl-C ends it).")
             threading.Event().wait()
         finally:
-            hands.stop()
+            at_work.stop()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
-from nftloyalty.app import deploying, funding, minting
+from nftloyalty.app import deploying, funding, indexing, minting
 from nftloyalty.app.context import App, build_app, system_now
 from nftloyalty.app.minting import MintPlan, MintReport
 from nftloyalty.app.opening import Opened, opened
@@ -108,6 +108,10 @@ class World:
     def here(self) -> Opened:
         """As a command finds it now."""
         return opened(self.app, self.program)
+
+    def index(self) -> None:
+        """Bring the index to the newest block."""
+        indexing.catch_up(self.app, self.here.attached, self.program.chain.finality_blocks)
 
     def address(self, key: str) -> Address:
         return self.app.keystore.address(key)

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from nftloyalty.app import claiming, governing, minting
+from nftloyalty.app import claiming, governing, minting, verifying
 from nftloyalty.app.acting import Act, perform
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import work
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.domain.address import Address
+from nftloyalty.domain.gate import Consistency
 from nftloyalty.domain.intent import IntentState
 from nftloyalty.domain.voucher import SignedVoucher, VoucherExpired, signed_from_json, signed_to_json
 from nftloyalty.domain.words import Role, SkipCode
@@ -37,16 +39,24 @@ def stamp(world: World, to: Address) -> SignedVoucher:
 
 
 def bring(world: World, row: IntentRow) -> IntentRow:
-    """What the relay does: send until the claim has ended."""
+    """What a worker does: send until the claim has ended, and index what became of it."""
     here = world.here
 
     def done() -> bool:
-        told = claiming.describe(claiming.claim_status(world.app, row.public_id))
-        return bool(told["phase"] != "pending")
+        return claiming.claim_status(world.app, row.public_id).state in (
+            IntentState.FINAL,
+            IntentState.REJECTED,
+            IntentState.CANCELLED,
+        )
 
     signer = signer_of(world.app, claiming.relay_key(here))
     work(world.app, here.attached, signer, finality_blocks=None, done=done)
+    world.index()
     return claiming.claim_status(world.app, row.public_id)
+
+
+def described(world: World, row: IntentRow) -> dict[str, Any]:
+    return claiming.described(world.app, world.here, row)
 
 
 def refused_field(world: World, signed: SignedVoucher) -> str:
@@ -62,7 +72,7 @@ def test_a_card_voucher_becomes_a_card(world: World) -> None:
     row = bring(world, claiming.accept_claim(world.app, world.here, voucher))
     assert row.state is IntentState.FINAL
     assert world.here.membership.words_of([wallet])[0].tier == 2
-    told = claiming.describe(row)
+    told = described(world, row)
     assert (told["phase"], told["wallet"], told["reason"]) == ("final", wallet, None)
     assert told["transaction"] == row.tx_hash
 
@@ -92,7 +102,7 @@ def test_two_vouchers_for_one_wallet_are_one_card(world: World) -> None:
     assert one.public_id != two.public_id
     states = {bring(world, one).state, bring(world, two).state}
     assert states == {IntentState.FINAL, IntentState.REJECTED}
-    told = [claiming.describe(claiming.claim_status(world.app, each.public_id)) for each in (one, two)]
+    told = [described(world, claiming.claim_status(world.app, each.public_id)) for each in (one, two)]
     assert "the wallet already holds it" in str(next(each["reason"] for each in told if each["phase"] == "rejected"))
 
 
@@ -187,16 +197,38 @@ def test_the_id_of_a_mint_is_no_claim(world: World) -> None:
 
 
 def test_how_far_a_claim_is_is_told_in_words(world: World) -> None:
+    world.index()
     row = claiming.accept_claim(world.app, world.here, card(world, new_wallet()))
-    said = {state: claiming.describe(replace(row, state=state)) for state in IntentState}
+    said = {state: described(world, replace(row, state=state)) for state in IntentState}
     assert [told["phase"] for told in said.values()] == [*["pending"] * 3, "final", *["rejected"] * 2]
     assert len({told["sentence"] for told in said.values()}) == len(IntentState)
     assert said[IntentState.RECEIVED]["sentence"] == "accepted; it will be sent to the chain soon"
-    skipped = claiming.describe(replace(row, state=IntentState.REJECTED, code=SkipCode.ALREADY_HELD))
+    skipped = described(world, replace(row, state=IntentState.REJECTED, code=SkipCode.ALREADY_HELD))
     assert skipped["reason"] == {"code": "already_held", "sentence": "the wallet already holds it"}
-    refused = claiming.describe(replace(row, state=IntentState.REJECTED, error="the program is paused"))
+    refused = described(world, replace(row, state=IntentState.REJECTED, error="the program is paused"))
     assert refused["reason"] == {"code": "refused", "sentence": "the program is paused"}
     bring(world, row)
+
+
+def test_a_claim_is_not_final_before_the_gate_knows_it(anew: Anew) -> None:
+    world = anew("")
+    wallet = new_wallet()
+    row = claiming.accept_claim(world.app, world.here, card(world, wallet))
+    here = world.here
+    signer = signer_of(world.app, claiming.relay_key(here))
+
+    def sent() -> bool:
+        return claiming.claim_status(world.app, row.public_id).state is IntentState.FINAL
+
+    work(world.app, here.attached, signer, finality_blocks=None, done=sent)
+    ended = claiming.claim_status(world.app, row.public_id)
+    told = described(world, ended)
+    assert (ended.state, told["phase"], told["block"]) == (IntentState.FINAL, "pending", ended.block_number)
+    assert told["sentence"] == "on chain; it counts once it can no longer be undone"
+    world.index()
+    assert described(world, ended)["phase"] == "final"
+    for consistency in Consistency:
+        assert verifying.holding(world.app, here, wallet, consistency).holding.card.tier == 2
 
 
 def test_what_would_stop_a_claim_is_seen_before_the_voucher_is_signed(world: World) -> None:

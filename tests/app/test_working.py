@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from nftloyalty.app.relaying import Relay
 from pytest import MonkeyPatch
 
 from nftloyalty.app import claiming, governing, relaying
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
 from nftloyalty.app.sending import Sender
 from nftloyalty.chain.client import Node
 from nftloyalty.domain.intent import IntentState
