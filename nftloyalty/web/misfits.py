@@ -35,6 +35,7 @@ _FAULTS: Mapping[str, _Fault] = {
     "string_too_long": _at_most("characters"),
     "list_type": _must("a list", "write it as [value, value]"),
     "too_long": _at_most("entries"),
+    "enum": lambda found: (f"is not one of {str(found['expected']).replace(' or ', ' and ')}", "write one of them"),
     "bool_type": _must("true or false", "without quotes"),
     "int_type": _WHOLE,
     "int_from_float": _WHOLE,
@@ -58,7 +59,7 @@ def escaped(part: str) -> str:
 
 
 def _problem(error: Mapping[str, Any], endpoint: object) -> Problem:
-    # The first step says "body" or "path".
+    # The first step says "body", "path" or "query".
     steps = [str(step) for step in error["loc"][1:]]
     place = "".join(f"/{escaped(step)}" for step in steps)
     if error["type"] == "extra_forbidden":

@@ -1,6 +1,7 @@
 """A program that is open on an embedded chain, served as `nftloyalty serve` serves it: by uvicorn, on a socket."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,21 +12,27 @@ import uvicorn
 
 from nftloyalty.app import claiming
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
-from tests.app.build import World, app_of, open_world, settings_of
+from tests.app.build import World, app_of, new_wallet, open_world, settings_of
+
+READY_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Served:
-    """The world and a client of its server. `relay` runs."""
+    """The world and a client of its server. `worker` runs."""
 
     world: World
     client: httpx2.Client
-    relay: Relay
+    worker: Worker
+
+    def index(self) -> None:
+        """Wait until the server's own index is at the newest block."""
+        wait_for(self.client, self.world)
 
 
 @contextmanager
@@ -44,19 +51,36 @@ def serving(service: Service) -> Iterator[httpx2.Client]:
             thread.join()
 
 
+def wait_for(client: httpx2.Client, world: World) -> None:
+    """Until the server is ready, and answers from the newest block."""
+    give_up = time.monotonic() + READY_SECONDS
+    head = world.app.node.head()
+    nobody = new_wallet()
+
+    def block() -> int:
+        """The one that answers are of; -1 = there are none yet."""
+        ready = client.get("/readyz").status_code == 200
+        return int(client.get(f"/v1/ownership/{nobody}").json()["as_of"]["block"]) if ready else -1
+
+    while block() < head.number:
+        assert time.monotonic() < give_up, client.get("/readyz").text
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with DevChainServer() as chain:
         app = app_of(settings_of(tmp_path_factory.mktemp("served"), chain.url))
         world = open_world(app)
         here = world.here
-        relay = Relay(app, here, signer_of(app, claiming.relay_key(here)))
-        relay.start()
+        worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
+        worker.start()
         try:
-            with serving(Service(app, here, relay)) as client:
-                yield Served(world, client, relay)
+            with serving(Service(app, here, worker)) as client:
+                wait_for(client, world)
+                yield Served(world, client, worker)
         finally:
-            relay.stop()
+            worker.stop()
             app.close()
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from nftloyalty.app import claiming
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain import refusal
-from nftloyalty.domain.gate import ReasonCode
+from nftloyalty.domain.gate import Consistency, ReasonCode
 from nftloyalty.domain.program_file import template
 from nftloyalty.domain.voucher import signed_to_json
 from nftloyalty.domain.words import SkipCode
@@ -27,7 +27,7 @@ from nftloyalty.web.deps import Service
 from nftloyalty.web.errors import CODES
 from nftloyalty.web.schemas import ClaimIn, ClaimOut, ConditionsIn, OwnershipOut
 from tests.app.build import World, app_of, open_world, settings_of
-from tests.web.conftest import serving
+from tests.web.conftest import serving, wait_for
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
 BASE = "http://127.0.0.1:8000"
@@ -39,7 +39,10 @@ GOLD, MEMBER, NEWCOMER = (
 DOCUMENTED_CLAIM = "int_0ktv3m8q1b2c4d5e6f7g8h9j0k"
 
 # What is another each time; its kind of value is compared all the same.
-VOLATILE = {"block", "hash", "timestamp", "age_seconds", "joined_at", "transaction", "id", "status_url", "final"}
+VOLATILE = {
+    *("block", "hash", "timestamp", "age_seconds", "checked_seconds_ago", "final"),
+    *("joined_at", "transaction", "id", "status_url"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +54,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, http
         world.mint(f"{GOLD},gold,2049-12-31", f"{MEMBER},member,never")
         world.stamp("welcome", GOLD)
         here = world.here
-        relay = Relay(app, here, signer_of(app, claiming.relay_key(here)))
-        relay.start()
+        worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
+        worker.start()
         try:
-            with serving(Service(app, here, relay)) as client:
+            with serving(Service(app, here, worker)) as client:
+                wait_for(client, world)
                 yield world, client
         finally:
-            relay.stop()
+            worker.stop()
             app.close()
 
 
@@ -168,6 +172,7 @@ def test_refusals_are_called_as_domain_calls_them() -> None:
 
 
 def test_reasons_phases_and_fields_are_all_there() -> None:
+    assert [row[0].strip("`") for row in rows("| `consistency` | |")] == list(Consistency)
     assert [row[0].strip("`") for row in rows("| reason | |")] == list(ReasonCode)
     phases = get_args(ClaimOut.model_fields["phase"].annotation)
     assert [row[0].strip("`") for row in rows("| `phase` | |")] == list(phases)

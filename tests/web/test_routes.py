@@ -11,24 +11,32 @@ from typing import Any
 import httpx2
 import pytest
 
-from nftloyalty.app import claiming, verifying
+from nftloyalty.app import claiming, governing, verifying
 from nftloyalty.app.context import build_app
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.chain.client import Node
 from nftloyalty.devchain import DevChainServer
+from nftloyalty.domain.gate import Consistency
 from nftloyalty.domain.voucher import signed_to_json
 from nftloyalty.errors import DatabaseProblem, KeyProblem, LoyaltyError, SignerHalted
+from nftloyalty.store import index, index_steps
+from nftloyalty.store.engine import begin
 from nftloyalty.web import app as web_app
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
 from nftloyalty.web.errors import CODES
-from tests.app.build import new_wallet, settings_of
+from tests.app.build import app_of, new_member, new_wallet, open_world, settings_of
 from tests.web.conftest import Served, serving
 
 WALLET = "0x" + "1" * 40
 HALF = "holds half a character (write \\u escapes in pairs, or plain UTF-8)"
+ONE_OF_THEM = "is not one of 'head', 'final' and 'live' (write one of them)"
 SECRET = "/srv/inside/keys"
+
+
+def quiet() -> None:
+    """A tick that nobody watches."""
 
 
 def voucher(served: Served, to: str) -> dict[str, Any]:
@@ -65,6 +73,7 @@ def pointers(found: dict[str, Any]) -> set[str]:
 def test_what_a_member_holds(served: Served) -> None:
     wallet = new_wallet()
     served.world.mint_outside(wallet, tier=2)
+    served.index()
     found = served.client.get(f"/v1/ownership/{wallet.lower()}").json()
     assert found["wallet"] == wallet
     assert found["card"]["tier"] == "gold"
@@ -91,6 +100,7 @@ def test_a_wrong_address_is_pointed_at(client: httpx2.Client, address: str) -> N
 def test_the_gate_says_yes_and_no_with_reasons(served: Served) -> None:
     wallet = new_wallet()
     served.world.mint_outside(wallet)
+    served.index()
     yes = served.client.post("/v1/gate", json={"wallet": wallet})
     assert yes.status_code == 200
     assert (yes.json()["allowed"], yes.json()["reasons"]) == (True, [])
@@ -105,6 +115,7 @@ def test_the_gate_says_yes_and_no_with_reasons(served: Served) -> None:
 def test_asking_for_a_stamp_alone_asks_for_no_card(served: Served) -> None:
     wallet = new_wallet()
     served.world.stamp("latte", wallet)
+    served.index()
     for conditions, allowed in (({"stamps": ["latte"]}, True), ({"stamps": ["latte"], "active": True}, False)):
         found = served.client.post("/v1/gate", json={"wallet": wallet, "conditions": conditions}).json()
         assert found["allowed"] is allowed
@@ -176,7 +187,7 @@ def test_json_may_be_declared_in_many_ways(client: httpx2.Client, media: str) ->
         ({"wallet": "0x12"}, {"/wallet": "not an address (0x and 40 hex digits; copy it from the wallet)"}),
         ({"wallet": "0" * 65}, {"/wallet": "has more than 64 characters (make it shorter)"}),
         ({"wallet": WALLET, "condition": {}}, {"/condition": "is not known (did you mean conditions?)"}),
-        ({"wallet": WALLET, "x": {}}, {"/x": "is not known (known here: wallet, conditions)"}),
+        ({"wallet": WALLET, "x": {}}, {"/x": "is not known (known here: wallet, conditions, consistency)"}),
         ({"wallet": WALLET, "conditions": []}, {"/conditions": 'must be an object (write it as {"name": value})'}),
         (
             {"wallet": WALLET, "conditions": {"min_teir": "gold", "tier": "gold"}},
@@ -205,6 +216,8 @@ def test_json_may_be_declared_in_many_ways(client: httpx2.Client, media: str) ->
             {"wallet": WALLET, "conditions": {"stamps": ["latte", 7]}},
             {"/conditions/stamps/1": "must be text (put it in quotes)"},
         ),
+        ({"wallet": WALLET, "consistency": "newest"}, {"/consistency": ONE_OF_THEM}),
+        ({"wallet": WALLET, "consistency": None}, {"/consistency": ONE_OF_THEM}),
         ({"wallet": "\ud800"}, {"/wallet": HALF}),
         ({"wallet": WALLET, "conditions": {"\ud800": 1}}, {"/conditions": HALF}),
     ],
@@ -214,6 +227,88 @@ def test_every_misfit_is_told_in_our_words_with_its_mend(
 ) -> None:
     answer = client.post("/v1/gate", content=json.dumps(body), headers=JSON)
     assert told(problem_of(answer, 422, "bad_input")) == said
+
+
+# ---------------------------------------------------------------------------------------------------------- consistency
+
+LIVE = {"consistency": "live"}
+
+
+def asked(client: httpx2.Client, wallet: str, consistency: str) -> tuple[dict[str, Any], bool]:
+    """What ownership shows, but for its age, and whether the gate opens."""
+    found = client.get(f"/v1/ownership/{wallet}", params={"consistency": consistency})
+    allowed = client.post("/v1/gate", json={"wallet": wallet, "consistency": consistency})
+    assert (found.status_code, allowed.status_code) == (200, 200)
+    shown: dict[str, Any] = found.json()
+    for age in ("age_seconds", "checked_seconds_ago"):
+        assert shown["as_of"].pop(age) >= 0
+    return shown, allowed.json()["allowed"]
+
+
+def test_head_final_and_live_agree_after_each_change(served: Served) -> None:
+    """On this chain a block is final at once."""
+    world, here = served.world, served.world.here
+    member, target = new_member(), new_member()
+
+    def agreed(wallet: str) -> bool:
+        served.index()
+        head, final, live = (asked(served.client, wallet, each) for each in Consistency)
+        assert head == final == live
+        return live[1]
+
+    assert not agreed(member.address)
+    world.mint(f"{member.address},member,2049-12-31")
+    assert agreed(member.address)
+    governing.set_tier(world.app, here, member.address, 2, quiet)
+    governing.renew(world.app, here, member.address, until=datetime(2060, 1, 1, tzinfo=UTC), term=None, tick=quiet)
+    assert agreed(member.address)
+    world.move(member, target)
+    assert not agreed(member.address)
+    assert agreed(target.address)
+    governing.revoke(world.app, here, target.address, "a test", quiet)
+    assert not agreed(target.address)
+
+
+def test_a_consistency_that_is_none_is_pointed_at(client: httpx2.Client) -> None:
+    answer = client.get(f"/v1/ownership/{new_wallet()}", params={"consistency": "newest"})
+    assert told(problem_of(answer, 422, "bad_input")) == {"/consistency": ONE_OF_THEM}
+
+
+def test_an_index_that_nobody_keeps_is_soon_too_old_for_any_answer(served: Served) -> None:
+    """Neither yes nor no, at once; the node is asked where that is wanted."""
+    world, wallet = served.world, new_wallet()
+    world.mint_outside(wallet)
+    served.index()
+    late = replace(world.app, now=lambda: datetime.now(UTC) + timedelta(minutes=1))
+    with serving(Service(late, world.here, None)) as client:
+        for consistency in ("head", "final"):
+            asked = {"consistency": consistency}
+            problem_of(client.get(f"/v1/ownership/{wallet}", params=asked), 503, "index_behind")
+            problem_of(client.post("/v1/gate", json={"wallet": wallet, **asked}), 503, "index_behind")
+        problem_of(client.post("/v1/gate", json={"wallet": wallet}), 503, "index_behind")
+        assert client.post("/v1/gate", json={"wallet": wallet, **LIVE}).json()["allowed"] is True
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["troubles"] == [{"code": "index_behind", "title": CODES["index_behind"].title}]
+        assert ready.json()["block"] == world.app.node.head().number
+
+
+def test_a_halted_index_gives_no_answer(tmp_path: Path, served: Served) -> None:
+    world = open_world(app_of(settings_of(tmp_path, served.world.app.settings.rpc_url)))
+    here, wallet = world.here, new_wallet()
+    world.mint_outside(wallet)
+    world.index()
+    with begin(world.app.engine) as tx:
+        at = index.position(tx, here.row.id)
+        assert at is not None
+        index_steps.halt(tx, at, f"block 7 was final; see {SECRET}")
+    with serving(Service(world.app, here, None)) as client:
+        found = problem_of(client.post("/v1/gate", json={"wallet": wallet}), 503, "index_halted")
+        assert SECRET not in json.dumps(found)
+        problem_of(client.get(f"/v1/ownership/{wallet}"), 503, "index_halted")
+        assert client.post("/v1/gate", json={"wallet": wallet, **LIVE}).json()["allowed"] is True
+        assert [each["code"] for each in client.get("/readyz").json()["troubles"]] == ["index_halted"]
+    world.app.close()
 
 
 # ---------------------------------------------------------------------------------------------------------------- claim
@@ -271,9 +366,9 @@ def test_an_unknown_claim_is_not_found(client: httpx2.Client, claim: str) -> Non
     problem_of(client.get(f"/v1/claims/{claim}"), 404, "unknown")
 
 
-def test_a_server_that_only_reads_relays_nothing(served: Served) -> None:
+def test_a_server_that_only_reads_takes_no_claims(served: Served) -> None:
     signed = voucher(served, new_wallet())
-    with serving(Service(served.world.app, served.world.here, None)) as client:
+    with serving(Service(served.world.app, served.world.here, None, takes_claims=False)) as client:
         found = problem_of(client.post("/v1/claim", json=signed), 501, "read_only")
         assert "--read-only" in found["mend"]
         assert client.get("/readyz").json()["status"] == "ok"
@@ -362,8 +457,10 @@ def test_a_node_that_is_away_is_unavailable(served: Served) -> None:
     world = served.world
     gone = replace(world.app, node=Node("http://127.0.0.1:9/key-of-the-node"))
     with serving(Service(gone, world.here, None)) as client:
+        # What is indexed is answered all the same, for as long as it is young enough.
+        assert client.get(f"/v1/ownership/{new_wallet()}").status_code == 200
         # The opened contracts still talk to the living node; the head is asked of the one that is gone.
-        found = problem_of(client.get(f"/v1/ownership/{new_wallet()}"), 503, "node_unreachable")
+        found = problem_of(client.get(f"/v1/ownership/{new_wallet()}", params=LIVE), 503, "node_unreachable")
         assert "127.0.0.1:9" not in json.dumps(found)
         ready = client.get("/readyz")
         assert ready.status_code == 503
@@ -382,7 +479,7 @@ def test_a_chain_that_was_started_anew_is_told_and_not_ready(served: Served) -> 
         here = world.here
         here = replace(here, membership=replace(here.membership, node=app.node))
         with serving(Service(app, here, None)) as client:
-            problem_of(client.get(f"/v1/ownership/{new_wallet()}"), 503, "chain_restarted")
+            problem_of(client.get(f"/v1/ownership/{new_wallet()}", params=LIVE), 503, "chain_restarted")
             ready = client.get("/readyz")
             assert (ready.status_code, [each["code"] for each in ready.json()["troubles"]]) == (
                 503,
@@ -414,15 +511,15 @@ def test_nothing_of_the_inside_is_told(
     assert "Traceback" not in answer.text
 
 
-def test_a_relay_in_trouble_is_not_ready(served: Served) -> None:
+def test_a_sender_in_trouble_is_not_ready(served: Served) -> None:
     world = served.world
     assert served.client.get("/readyz").json() == {
         "status": "ok",
         "troubles": [],
         "block": world.app.node.head().number,
     }
-    stuck = Relay(world.app, world.here, signer_of(world.app, "hot"))
-    stuck.trouble = f"0x12 has 0.000001 coins; see {SECRET}"
+    stuck = Worker(world.app, world.here, [signer_of(world.app, "hot")])
+    stuck.senders[0].note(f"0x12 has 0.000001 coins; see {SECRET}")
     with serving(Service(world.app, world.here, stuck)) as client:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
