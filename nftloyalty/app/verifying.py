@@ -21,7 +21,7 @@ NOT_BEGUN = "of this program has not been begun"
 
 @dataclass(frozen=True)
 class Held:
-    """What one wallet holds as of one block. `checked_at` is when that block was last seen to be the node's newest."""
+    """What one wallet holds as of one block. `checked_at` is when the node was last seen to know nothing newer."""
 
     wallet: Address
     holding: Holding
@@ -152,8 +152,8 @@ def as_json(opened: Opened, held: Held, now: datetime) -> dict[str, Any]:
 
 
 def as_of_json(held: Held, now: datetime) -> dict[str, Any]:
-    """The block an answer is true of, how old it is, and how long ago it was seen to be the node's newest: on an idle
-    chain a block is old and still the newest."""
+    """The block an answer is true of, how old it is, and how long ago the node was seen to know nothing newer: on an
+    idle chain a block is old and still the newest."""
     as_of = held.as_of
     return {
         "block": as_of.block,

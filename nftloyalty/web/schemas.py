@@ -38,7 +38,9 @@ class AsOfOut(BaseModel):
     hash: str
     timestamp: str
     age_seconds: int = Field(description="Since the block was made.")
-    checked_seconds_ago: int = Field(description="Since the block was last seen to be the newest one.")
+    checked_seconds_ago: int = Field(
+        description="Since the index was last seen to be up to date; 0 if live."
+    )
     final: bool = Field(description="Whether the block can no longer be undone.")
 
 

@@ -173,6 +173,11 @@ def open_world(app: App, text: str = "", coins: int = 10) -> World:
 
 NO_DEADLINE = (1 << 40) - 1
 
+
+def in_days(days: int) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
+
+
 _wallets = count(1000)
 _members = count(50_000)
 

@@ -2,106 +2,147 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from nftloyalty.app import deploying
+from nftloyalty.app import claiming, deploying
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
-from tests.app.build import PASSWORD, World, app_of, make_keys, new_wallet, program_of, program_text, settings_of
+from nftloyalty.domain.voucher import signed_to_json
+from tests.app.build import (
+    PASSWORD,
+    World,
+    app_of,
+    in_days,
+    make_keys,
+    new_wallet,
+    program_of,
+    program_text,
+    settings_of,
+)
+from tests.cli.processes import MAIN, PATIENCE_SECONDS, Running, started
+from tests.conftest import ROOT
 
-PATIENCE_SECONDS = 60
-COMMAND = (sys.executable, "-c", "from nftloyalty.cli.main import main; main()")
-
-
-@contextmanager
-def started(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A command that serves, and the address it says it serves at."""
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        while line and "at http" not in line:
-            line = process.stderr.readline()
-        found = re.search(r"at (http://\S+:\d+)", line)
-        assert found, line
-        yield process, found[1]
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate(timeout=PATIENCE_SECONDS)
-
-
-def ended(process: "subprocess.Popen[str]", by: signal.Signals) -> tuple[int, float, str]:
-    """Exit status, seconds it took, and what was said."""
-    before = time.monotonic()
-    process.send_signal(by)
-    _, said = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, time.monotonic() - before, said
+Shop = tuple[World, Path, Mapping[str, str]]
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Path, Mapping[str, str]]]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """An open program, the folder of its program.toml, and the environment for its commands."""
     folder = tmp_path_factory.mktemp("shop")
-    with started(folder, "chain", "--port", "0") as (_, chain):
+    with started(folder, "chain", "--port", "0") as server:
         text = program_text()
         (folder / "program.toml").write_text(text)
-        app = app_of(settings_of(folder / "home", chain))
+        app = app_of(settings_of(folder / "home", server.url))
         make_keys(app)
         deploying.deploy(app, program_of(text))
         environment = {
             "NFTLOYALTY_HOME": str(folder / "home"),
-            "NFTLOYALTY_RPC_URL": chain,
+            "NFTLOYALTY_RPC_URL": server.url,
             "NFTLOYALTY_KEY_PASSWORD": PASSWORD,
         }
         yield World(app, program_of(text)), folder, environment
         app.close()
 
 
+def ready(server: Running) -> str:
+    """The server's address, once it can do its work."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while (answer := requests.get(f"{server.url}/readyz", timeout=30)).status_code != 200:
+        assert time.monotonic() < give_up, answer.text
+        time.sleep(0.05)
+    return server.url
+
+
+def claimed(world: World, url: str, wallet: str) -> dict[str, Any]:
+    """How a claim of a voucher for the wallet ends."""
+    voucher = claiming.create_card(world.app, world.here, wallet, tier=1, expires_at=0, deadline=in_days(1))
+    answer = requests.post(f"{url}/v1/claim", json=signed_to_json(voucher), timeout=30)
+    assert answer.status_code == 202, answer.text
+    found: dict[str, Any] = answer.json()
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while found["phase"] == "pending":
+        assert time.monotonic() < give_up, found
+        time.sleep(0.1)
+        found = requests.get(url + found["status_url"], timeout=30).json()
+    return found
+
+
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
-def test_serve_answers_and_ends_in_good_order(shop: tuple[World, Path, Mapping[str, str]], by: signal.Signals) -> None:
+def test_serve_answers_and_ends_in_good_order(shop: Shop, by: signal.Signals) -> None:
     world, folder, environment = shop
     wallet = new_wallet()
     world.mint_outside(wallet)
-    with started(folder, "serve", "--port", "0", **environment) as (process, url), requests.Session() as browser:
-        found = browser.get(f"{url}/v1/ownership/{wallet}", timeout=30).json()
+    with started(folder, "serve", "--port", "0", **environment) as server:
+        url = ready(server)
+        found = requests.get(f"{url}/v1/ownership/{wallet}", timeout=30).json()
         assert found["card"]["tier"] == "member"
-        assert browser.get(f"{url}/readyz", timeout=30).json()["status"] == "ok"
-        status, seconds, said = ended(process, by)
-    assert (status, "Stopped." in said) == (0, True)
+        status, seconds = server.end(by)
+    assert (status, "Stopped." in server.said) == (0, True)
     assert seconds < 5
-    assert "Traceback" not in said
     # The signer's lease was given back, not left to be waited out.
     here = world.here
     with Sender(world.app, here.attached, signer_of(world.app, "hot"), finality_blocks=None):
         pass
 
 
-def test_a_port_that_is_taken_is_told(shop: tuple[World, Path, Mapping[str, str]]) -> None:
+def test_serve_that_only_reads_needs_no_key_and_keeps_the_index(shop: Shop, tmp_path: Path) -> None:
+    world, folder, environment = shop
+    database = f"sqlite:///{folder / 'home' / 'nftloyalty.db'}"
+    keyless = {**environment, "NFTLOYALTY_HOME": str(tmp_path), "DATABASE_URL": database, "NFTLOYALTY_KEY_PASSWORD": ""}
+    with started(folder, "serve", "--port", "0", "--read-only", **keyless) as server:
+        url = ready(server)
+        wallet = new_wallet()
+        world.mint_outside(wallet)
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not requests.post(f"{url}/v1/gate", json={"wallet": wallet}, timeout=30).json()["allowed"]:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        refused = requests.post(f"{url}/v1/claim", json={}, timeout=30)
+        assert refused.status_code == 422
+        assert server.end(signal.SIGTERM)[0] == 0
+
+
+def test_serve_without_a_worker_leaves_its_claims_to_one(shop: Shop) -> None:
+    world, folder, environment = shop
+    wallet = new_wallet()
+    locked = {**environment, "NFTLOYALTY_KEY_PASSWORD": ""}
+    with (
+        started(folder, "serve", "--port", "0", "--no-worker", **locked) as server,
+        started(folder, "worker", **environment) as worker,
+    ):
+        worker.wait_for("(Sending with hot and indexing for Bean Club)")
+        url = ready(server)
+        assert claimed(world, url, wallet)["phase"] == "final"
+        assert requests.get(f"{url}/v1/ownership/{wallet}", timeout=30).json()["card"]["tier"] == "member"
+        worker.end(signal.SIGTERM)
+        # The server has no hand in it: what is accepted now waits, and is sent by the next worker.
+        voucher = claiming.create_card(world.app, world.here, new_wallet(), tier=1, expires_at=0, deadline=in_days(1))
+        waits = requests.post(f"{url}/v1/claim", json=signed_to_json(voucher), timeout=30).json()
+        time.sleep(2)
+        assert requests.get(url + waits["status_url"], timeout=30).json() == waits
+        with started(folder, "worker", **environment):
+            give_up = time.monotonic() + PATIENCE_SECONDS
+            while requests.get(url + waits["status_url"], timeout=30).json()["phase"] != "final":
+                assert time.monotonic() < give_up
+                time.sleep(0.1)
+
+
+def test_a_port_that_is_taken_is_told(shop: Shop) -> None:
     _, folder, environment = shop
     port = environment["NFTLOYALTY_RPC_URL"].rpartition(":")[2]
     refused = subprocess.run(
-        [*COMMAND, "serve", "--port", port],
+        [sys.executable, "-c", MAIN, "serve", "--port", port],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
@@ -113,9 +154,9 @@ def test_a_port_that_is_taken_is_told(shop: tuple[World, Path, Mapping[str, str]
 
 
 def test_a_chain_ends_in_good_order(tmp_path: Path) -> None:
-    with started(tmp_path, "chain", "--port", "0") as (process, url):
+    with started(tmp_path, "chain", "--port", "0") as server:
         asked = {"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": []}
-        assert json.loads(requests.post(url, json=asked, timeout=30).text)["result"] == "0x0"
-        status, seconds, said = ended(process, signal.SIGTERM)
-    assert (status, "Stopped." in said) == (0, True)
+        assert json.loads(requests.post(server.url, json=asked, timeout=30).text)["result"] == "0x0"
+        status, seconds = server.end(signal.SIGTERM)
+    assert (status, "Stopped." in server.said) == (0, True)
     assert seconds < 6
