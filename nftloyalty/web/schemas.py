@@ -38,9 +38,7 @@ class AsOfOut(BaseModel):
     hash: str
     timestamp: str
     age_seconds: int = Field(description="Since the block was made.")
-    checked_seconds_ago: int = Field(
-        description="Since the index was last seen to be up to date; 0 if live."
-    )
+    checked_seconds_ago: int = Field(description="Since the index was last seen to be up to date; 0 if live.")
     final: bool = Field(description="Whether the block can no longer be undone.")
 
 
