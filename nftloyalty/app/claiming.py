@@ -110,7 +110,7 @@ def obstacle(app: App, opened: Opened, to: Address, stamp_type: int = 0) -> str 
 
 
 def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
-    """Take a voucher in; the relay sends it. The same voucher again gives the same intent and sends nothing more.
+    """Take a voucher in; a worker sends it. The same voucher again gives the same intent and sends nothing more.
 
     Raises BadInput for another program's voucher or a bad signature, VoucherExpired, and Reverted with the contract's
     reason if it would not land.

@@ -1,5 +1,6 @@
 """`nftloyalty index`: how far it has come, and building it anew."""
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -82,20 +83,20 @@ def rebuild(ctx: typer.Context) -> None:
 def bring_up_to_date(app: App, here: Opened) -> indexing.Progress:
     """Index up to the node's newest block, with a bar where that takes long."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("Indexing blocks", visible=False, total=None)
-        began: int | None = None
+    bar = Progress(*columns, console=err, transient=True)
+    task = bar.add_task("Indexing blocks", total=None)
+    began: int | None = None
+
+    with ExitStack() as shown:
 
         def on_step(step: indexing.Progress) -> None:
             nonlocal began
             if step.head is None or step.lowest is None:
                 return
             began = step.lowest if began is None else began
-            bar.update(
-                task,
-                completed=step.lowest - began,
-                total=step.head - began,
-                visible=step.head - began >= SHOWN_FROM_BLOCKS,
-            )
+            bar.update(task, completed=step.lowest - began, total=step.head - began)
+            # Even a bar that is not shown leaves an empty line.
+            if step.head - began >= SHOWN_FROM_BLOCKS and not bar.live.is_started:
+                shown.enter_context(bar)
 
         return indexing.catch_up(app, here.attached, here.program.chain.finality_blocks, progress=on_step)

@@ -5,9 +5,11 @@ import os
 import re
 from typing import Any
 
+from pytest import MonkeyPatch
 from sqlalchemy import update
 
 from nftloyalty.app.context import build_app
+from nftloyalty.cli import indexing
 from nftloyalty.config import from_environment
 from nftloyalty.store import tables
 from nftloyalty.store.engine import begin
@@ -59,9 +61,18 @@ def test_verify_brings_the_index_up_to_date_by_itself(shop: Run) -> None:
     ok(shop("mint", members(f"{wallet},gold,never")))
     for consistency in ("live", "head", "final"):
         assert "Answer   yes" in ok(shop("verify", wallet, "--tier", "gold", "--consistency", consistency))
-    as_of = json.loads(ok(shop("verify", wallet, "--json")))["as_of"]
+    asked = shop("verify", wallet, "--json")
+    assert asked.err == ""
+    as_of = json.loads(ok(asked))["as_of"]
     assert (as_of["block"], as_of["final"]) == (shown(shop)["head"], True)
     assert shop("verify", wallet, "--consistency", "newest").status == 2
+
+
+def test_a_long_way_is_shown_with_a_bar(shop: Run, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "SHOWN_FROM_BLOCKS", 0)
+    caught_up = shop("index", "catch-up")
+    ok(caught_up)
+    assert "Indexing blocks" in caught_up.err
 
 
 def test_verify_asked_live_needs_no_index(shop: Run) -> None:
