@@ -22,7 +22,7 @@ class Acted:
 
     opened: Opened
     random: Random
-    members: list[LocalSigner] = field(default_factory=lambda: [key(number) for number in range(70_001, 70_013)])
+    members: list[LocalSigner] = field(default_factory=lambda: [key(number) for number in range(70_001, 70_019)])
     done: dict[str, int] = field(default_factory=dict)
 
     def act(self) -> None:
@@ -30,7 +30,7 @@ class Acted:
             "mint": (4, self.mint),
             "stamp": (6, self.stamp),
             "move": (4, self.move),
-            "recover": (3, self.recover),
+            "recover": (4, self.recover),
             "readmit": (3, self.readmit),
             "renew": (1, self.renew),
             "tier": (1, self.tier),
@@ -107,22 +107,23 @@ class Acted:
         self.done[name] = self.done.get(name, 0) + 1
 
     def stamp(self) -> None:
-        self._stamps(Stamps.encode_mint(self.some.address, self.random.choice([1, 1, 2, 11, 12])))
+        self._send(self._season(), Stamps.encode_mint(self.some.address, self.random.choice([1, 1, 2, 11, 12])))
 
     def redeem(self) -> None:
-        who, stamps, order = self.some, self._season(), self.random.randbytes(32)
+        (who, stamps), order = self._holder(2), self.random.randbytes(32)
         digest = signatures.redeem_digest(self.opened.chain_id, stamps, who.address, 2, order, NO_DEADLINE)
         signature = who.sign_digest(digest)
         self._send(stamps, Stamps.encode_redeem(who.address, 2, order, NO_DEADLINE, signature))
 
     def burn_stamp(self) -> None:
-        who, stamps = self.some, self._season()
+        who, stamps = self._holder(1)
         digest = signatures.burn_stamp_digest(self.opened.chain_id, stamps, who.address, 1, NO_DEADLINE)
         self._send(stamps, Stamps.encode_burn(who.address, 1, NO_DEADLINE, who.sign_digest(digest)))
 
     def revoke_stamp(self) -> None:
-        may_return = self.random.random() < 0.5
-        self._stamps(Stamps.encode_revoke_stamp(self.some.address, self.random.choice([1, 11]), may_return, "wrong"))
+        stamp_type, may_return = self.random.choice([1, 11]), self.random.random() < 0.5
+        who, stamps = self._holder(stamp_type)
+        self._send(stamps, Stamps.encode_revoke_stamp(who.address, stamp_type, may_return, "wrong"))
 
     def season(self) -> None:
         if self.opened.membership.seasons() == 3:
@@ -139,15 +140,19 @@ class Acted:
     def _expiry(self) -> int:
         return self.random.choice([0, 4_000_000_000])
 
+    def _holder(self, stamp_type: int) -> tuple[LocalSigner, Address]:
+        """Somebody who holds a stamp of this type, and its contract."""
+        stamps = Stamps(self.opened.node, self._season())
+        words = stamps.words_of([each.address for each in self.members])
+        holders = [each for each, word in zip(self.members, words, strict=True) if word.holds(stamp_type)]
+        return self.random.choice(holders or self.members), stamps.address
+
     def _season(self) -> Address:
         membership = self.opened.membership
         return membership.stamps_of_season(self.random.randrange(membership.seasons()))
 
     def _cards(self, sender: LocalSigner, data: bytes) -> None:
         transact(self.opened.node, sender, self.opened.membership.address, data)
-
-    def _stamps(self, data: bytes) -> None:
-        self._send(self._season(), data)
 
     def _send(self, contract: Address, data: bytes) -> None:
         transact(self.opened.node, HOT, contract, data)
