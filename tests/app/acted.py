@@ -95,10 +95,10 @@ class Acted:
 
     def recover(self) -> None:
         """Proposed, waited for and done; often from a wallet that was revoked."""
-        source, target = self.random.sample(self.members, 2)
         revoked = [each for each in self.members if Flag.REVOKED in self._word(each).flags]
-        if revoked and self.random.random() < 0.7:
-            source = self.random.choice(revoked)
+        source = self.random.choice(revoked if self.random.random() < 0.7 else self.members) if revoked else self.some
+        target = key(70_500 + len(self.members))
+        self.members.append(target)
         self._cards(GUARDIAN, Membership.encode_propose_recovery(source.address, target.address, "new phone"))
         self.opened.node.call("evm_increaseTime", [4 * DAY])
         self.opened.node.call("evm_mine")

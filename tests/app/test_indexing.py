@@ -830,7 +830,7 @@ def test_the_index_is_what_the_contracts_say(acted: Acted, tmp_path: Path, migra
     shop = Shop(app, acted.opened, finality=6)
     rare = {"move", "recover held", "recover revoked", "readmit", "revoke", "leave", "season", "revoke stamp"}
     number = 0
-    while number < 80 or (not rare <= acted.done.keys() and number < 600):
+    while number < 80 or (not rare <= acted.done.keys() and number < 300):
         acted.act()
         number += 1
         if number % 20 == 0:
