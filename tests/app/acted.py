@@ -85,7 +85,8 @@ class Acted:
 
     def move(self) -> None:
         source, target = self.random.sample(self.members, 2)
-        holders = [each for each in self.members if self._word(each).exists and each is not target]
+        words = self.opened.membership.words_of([each.address for each in self.members])
+        holders = [each for each, word in zip(self.members, words, strict=True) if word.exists and each is not target]
         source = self.random.choice([source, *holders])
         membership, a, b = self.opened.membership, self._word(source), self._word(target)
         serial, replaces = (word.serial if word.exists else 0 for word in (a, b))
@@ -95,8 +96,10 @@ class Acted:
 
     def recover(self) -> None:
         """Proposed, waited for and done; often from a wallet that was revoked."""
-        revoked = [each for each in self.members if Flag.REVOKED in self._word(each).flags]
-        source = self.random.choice(revoked if self.random.random() < 0.7 else self.members) if revoked else self.some
+        words = self.opened.membership.words_of([each.address for each in self.members])
+        revoked = [each for each, word in zip(self.members, words, strict=True) if Flag.REVOKED in word.flags]
+        holders = [each for each, word in zip(self.members, words, strict=True) if word.exists]
+        source = self.random.choice(self.random.choice([revoked, holders]) or self.members)
         target = key(70_500 + len(self.members))
         self.members.append(target)
         self._cards(GUARDIAN, Membership.encode_propose_recovery(source.address, target.address, "new phone"))
