@@ -43,7 +43,7 @@ class Logs:
 @cache
 def topics(contract: int) -> tuple[str, ...]:
     """First topics of the facts that a contract of this number tells."""
-    return tuple("0x" + topic.hex() for topic in _readers(contract))
+    return tuple(_readers(contract))
 
 
 @cache
@@ -60,6 +60,7 @@ def read_logs(node: Node, items: Sequence[Any], contracts: Mapping[bytes, Place]
     hashes: dict[int, str] = {}
     speakers: dict[int, set[bytes]] = {}
     blocks: dict[tuple[str, str], int] = {}
+    transactions: dict[str, bytes] = {}
     seen: set[tuple[int, int]] = set()
     try:
         for item in items:
@@ -75,14 +76,18 @@ def read_logs(node: Node, items: Sequence[Any], contracts: Mapping[bytes, Place]
                     raise ValueError("it holds logs of two blocks of one number")
                 speakers.setdefault(number, set())
             address, (program, contract) = texts[item["address"].lower()]
-            words = [_word(topic) for topic in item["topics"]]
-            kind, wallet, data = readers[contract][words[0]](words, item["data"])
+            first_topic, *others = item["topics"]
+            words = [_word(topic) for topic in others]
+            kind, wallet, data = readers[contract][first_topic.lower()](words, item["data"])
             index = _quantity(item["logIndex"])
             if index >= 1 << 31 or (number, index) in seen:
                 raise ValueError("it holds two logs of one place")
             seen.add((number, index))
             speakers[number].add(address)
-            fact = Fact(number, index, _word(item["transactionHash"]), contract, kind, wallet, data)
+            tx_hash = transactions.get(item["transactionHash"])
+            if tx_hash is None:
+                tx_hash = transactions[item["transactionHash"]] = _word(item["transactionHash"])
+            fact = Fact(number, index, tx_hash, contract, kind, wallet, data)
             if program in facts:
                 facts[program].append(fact)
             else:
@@ -100,10 +105,11 @@ def of_contracts(items: Sequence[Any], contracts: Mapping[bytes, Place]) -> list
     wanted = {"0x" + address.hex(): frozenset(topics(place[1])) for address, place in contracts.items()}
     found = []
     for item in items:
-        spoken = item.get("topics") if isinstance(item, dict) else None
-        known = wanted.get(str(item.get("address")).lower(), ()) if isinstance(spoken, list) and spoken else ()
-        if known and str(spoken[0]).lower() in known:
-            found.append(item)
+        spoken: Any = item.get("topics") if isinstance(item, dict) else None
+        if isinstance(spoken, list) and spoken:
+            known = wanted.get(str(item.get("address")).lower(), ())
+            if str(spoken[0]).lower() in known:
+                found.append(item)
     return found
 
 
@@ -125,7 +131,7 @@ def _bloom_bits(item: bytes) -> int:
 
 @cache
 def _topic_bits(contract: int) -> tuple[int, ...]:
-    return tuple(_bloom_bits(topic) for topic in _readers(contract))
+    return tuple(_bloom_bits(_word(topic)) for topic in _readers(contract))
 
 
 # ------------------------------------------------------------------------------------------------------ single events
@@ -135,8 +141,8 @@ _Reader = Callable[[list[bytes], Any], _Told]
 
 
 @cache
-def _readers(contract: int) -> Mapping[bytes, _Reader]:
-    """By first topic, how a log of this contract is read: its topics and its data, to kind, wallet and data."""
+def _readers(contract: int) -> Mapping[str, _Reader]:
+    """By first topic, how a log of this contract is read: its other topics and its data, to kind, wallet and data."""
     name, readers = (
         (
             "LoyaltyMembership",
@@ -157,7 +163,7 @@ def _readers(contract: int) -> Mapping[bytes, _Reader]:
             {"Transfer": _stamp_transfer, "StampRevoked": _stamp_revoked, "Redeemed": _redeemed},
         )
     )
-    return {bytes.fromhex(event_topic(name, event)[2:]): reader for event, reader in readers.items()}
+    return {event_topic(name, event): reader for event, reader in readers.items()}
 
 
 def _card_transfer(words: list[bytes], data: Any) -> _Told:
@@ -177,21 +183,21 @@ def _stamp_transfer(words: list[bytes], data: Any) -> _Told:
 
 def _transfer(words: list[bytes], data: Any) -> tuple[bool, bytes, bytes]:
     """(mint or burn, holder, token): nothing of ours passes from one wallet to another."""
-    _, source, target, token = words
+    source, target, token = words
     if data != "0x" or (source == _ZERO) == (target == _ZERO):
         raise ValueError
     return (True, target, token) if source == _ZERO else (False, source, token)
 
 
 def _expiry_set(words: list[bytes], data: Any) -> _Told:
-    _, token, start, end = words
+    token, start, end = words
     if data != "0x" or start[:27] != end[:27] or any(start[:27]):
         raise ValueError
     return FactKind.EXPIRY_SET.value, _address(token), start[27:] + end[27:]
 
 
 def _member_set(words: list[bytes], data: Any) -> _Told:
-    _, token = words
+    (token,) = words
     word = _word(data)
     serial = int.from_bytes(word[:31], "big")
     if serial > _MOST_SERIAL:
@@ -200,17 +206,17 @@ def _member_set(words: list[bytes], data: Any) -> _Told:
 
 
 def _card_revoked(words: list[bytes], data: Any) -> _Told:
-    _, token, _ = words
+    token, _ = words
     return FactKind.CARD_REVOKED.value, _address(token), b""
 
 
 def _readmitted(words: list[bytes], data: Any) -> _Told:
-    _, token, _ = words
+    token, _ = words
     return FactKind.READMITTED.value, _address(token), b""
 
 
 def _migrated(words: list[bytes], data: Any) -> _Told:
-    _, source, target = words
+    source, target = words
     serial = int.from_bytes(_word(data), "big")
     if serial > _MOST_SERIAL:
         raise ValueError
@@ -218,19 +224,19 @@ def _migrated(words: list[bytes], data: Any) -> _Told:
 
 
 def _voucher_voided(words: list[bytes], data: Any) -> _Told:
-    _, wallet = words
+    (wallet,) = words
     return FactKind.VOUCHER_VOIDED.value, _address(wallet), b""
 
 
 def _season_linked(words: list[bytes], data: Any) -> _Told:
-    _, season, stamps = words
+    season, stamps = words
     if any(season[:31]):
         raise ValueError
     return FactKind.SEASON_LINKED.value, _address(stamps), season[31:]
 
 
 def _stamp_revoked(words: list[bytes], data: Any) -> _Told:
-    _, token, _ = words
+    token, _ = words
     stamp_type, wallet = _stamp(token)
     # What follows the first word is the reason.
     may_return = _word(data[:66])[31:]
@@ -238,7 +244,7 @@ def _stamp_revoked(words: list[bytes], data: Any) -> _Told:
 
 
 def _redeemed(words: list[bytes], data: Any) -> _Told:
-    _, token, order = words
+    token, order = words
     stamp_type, wallet = _stamp(token)
     return FactKind.REDEEMED.value, wallet, stamp_type + order
 

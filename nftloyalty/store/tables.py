@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -57,6 +58,17 @@ class VoucherKind(StrEnum):
 
     CARD = "card"
     STAMP = "stamp"
+
+
+class _Bytes(LargeBinary):
+    """LargeBinary for the index, which writes millions of them: both drivers take and give bytes as they are, without
+    a wrapper around each."""
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        return None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        return None
 
 
 def _known(column: str, words: Iterable[StrEnum]) -> CheckConstraint:
@@ -260,7 +272,7 @@ seasons = Table(
     metadata,
     Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
     Column("season", Integer, primary_key=True, autoincrement=False),
-    Column("stamps", LargeBinary, nullable=False),
+    Column("stamps", _Bytes, nullable=False),
     Column("block_number", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -275,7 +287,7 @@ def _state() -> list[Column[Any]]:
         Column("tier", Integer, nullable=False),
         Column("serial", BigInteger, nullable=False),
         Column("flags", Integer, nullable=False),
-        Column("stamps", LargeBinary, nullable=False),
+        Column("stamps", _Bytes, nullable=False),
     ]
 
 
@@ -284,7 +296,7 @@ holdings = Table(
     "holdings",
     metadata,
     Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
-    Column("wallet", LargeBinary, primary_key=True),
+    Column("wallet", _Bytes, primary_key=True),
     *_state(),
     sqlite_with_rowid=False,
 )
@@ -294,7 +306,7 @@ undo = Table(
     "undo",
     metadata,
     Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
-    Column("wallet", LargeBinary, primary_key=True),
+    Column("wallet", _Bytes, primary_key=True),
     Column("block_number", BigInteger, primary_key=True, autoincrement=False),
     *_state(),
     Index("ix_undo_program_block_number", "program", "block_number"),
@@ -308,13 +320,13 @@ logs = Table(
     Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
     Column("block_number", BigInteger, primary_key=True, autoincrement=False),
     Column("log_index", Integer, primary_key=True, autoincrement=False),
-    Column("tx_hash", LargeBinary, nullable=False),
+    Column("tx_hash", _Bytes, nullable=False),
     # 0 = the membership contract, n = the stamps of season n - 1.
     Column("contract", Integer, nullable=False),
     # A number of domain.holding.FactKind, which says what `data` holds.
     Column("kind", Integer, nullable=False),
-    Column("wallet", LargeBinary, nullable=False),
-    Column("data", LargeBinary, nullable=False),
+    Column("wallet", _Bytes, nullable=False),
+    Column("data", _Bytes, nullable=False),
     sqlite_with_rowid=False,
 )
 

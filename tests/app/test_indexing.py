@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -21,14 +21,20 @@ from nftloyalty.app.context import App
 from nftloyalty.app.indexing import Indexer, Progress, catch_up, rebuild
 from nftloyalty.app.opening import Attached
 from nftloyalty.chain.client import Node
+from nftloyalty.chain.signer import LocalSigner
+from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.address import checksummed
 from nftloyalty.domain.gate import Holding
+from nftloyalty.domain.program_file import read_program
 from nftloyalty.errors import ChainProblem, ChainRestarted, IndexHalted, NodeRefused, NodeUnreachable
 from nftloyalty.store import chains, index, index_steps, programs
 from nftloyalty.store.engine import begin, read
+from tests.app.acted import Acted
 from tests.app.build import Clock, app_of, settings_of
 from tests.app.paper_chain import CHAIN_ID, PaperBlock, PaperChain, wallets
-from tests.domain.build import NOW
+from tests.chain.opened import STAMPS, Opened, open_program
+from tests.conftest import StartAnvil
+from tests.domain.build import HEAD, NOW, program_text
 from tests.domain.paper import Paper, membership_contract, season_contract, wallet
 
 FINALITY = 5
@@ -760,3 +766,107 @@ def test_a_node_that_fails_is_waited_for(lite: Desk) -> None:
     lite.chain.lies.hang_up = 1.0
     with pytest.raises(NodeUnreachable):
         lite.catch_up()
+
+
+# --------------------------------------------------------------------------------------------------------- real chains
+
+
+class Shop:
+    """A program that is open on a real chain, in an app's books."""
+
+    def __init__(self, app: App, opened: Opened, finality: int | None) -> None:
+        self.app, self.opened, self.finality = app, opened, finality
+        node = app.node
+        with begin(app.engine) as tx:
+            row = chains.known_chain(tx, opened.chain_id, node.genesis_hash(), app.now())
+            planned = programs.add_opening(
+                tx,
+                row,
+                opened.program.id,
+                opener=opened.factory.address,
+                salt="0x" + "05" * 32,
+                name="A club",
+                factory=opened.factory.address,
+                membership=opened.membership.address,
+                stamps=opened.stamps.address,
+                terms={},
+                now=NOW,
+            )
+            self.program = programs.mark_open(tx, planned.id, None, opened.receipt.block_number).id
+        self.attached = Attached(row, opened.chain_id, node.genesis_hash(), node.head())
+
+    def catch_up(self) -> None:
+        catch_up(self.app, self.attached, self.finality, patience_seconds=20)
+
+    def check(self, members: Iterable[LocalSigner]) -> None:
+        """The index is what the contracts answer as of the same blocks."""
+        for who in (member.address for member in members):
+            with read(self.app.engine) as tx:
+                found = [
+                    ask(tx, self.program, bytes.fromhex(who[2:])) for ask in (index.reading, index.reading_as_of_final)
+                ]
+            for reading in found:
+                assert reading is not None
+                if reading.as_of.block < self.opened.receipt.block_number:
+                    assert not reading.holding.card.exists and reading.holding.stamps == ()
+                    continue
+                card, stamps = self.opened.membership.holdings_of(who, block=reading.as_of.hash)
+                assert reading.holding == Holding(replace(card, moved_at=0, nonce=0), stamps), reading.as_of
+
+
+@pytest.fixture(params=["eth-tester", "anvil"])
+def acted(request: pytest.FixtureRequest) -> Iterator[Acted]:
+    """Chances are the same every time; where they lead depends on the chain's clock too."""
+    with ExitStack() as stack:
+        if request.param == "anvil":
+            start: StartAnvil = request.getfixturevalue("start_anvil")
+            url = start().url
+        else:
+            url = stack.enter_context(DevChainServer()).url
+        terms = HEAD + "recovery_delay_days = 3\nmove_cooldown_days = 0\n"
+        opened = open_program(Node(url), read_program(program_text(STAMPS, head=terms), "program.toml"))
+        yield Acted(opened, Random(SOME_SEED))  # noqa: S311 a history, no secret
+
+
+def test_the_index_is_what_the_contracts_say(acted: Acted, tmp_path: Path, migrated_url: str) -> None:
+    app = app_of(settings_of(tmp_path / "home", acted.opened.node.shown_url, migrated_url))
+    shop = Shop(app, acted.opened, finality=6)
+    # On the slow chain what comes first is enough.
+    most = 300 if "anvil" in acted.opened.node.call("web3_clientVersion").lower() else 60
+    rare = {"move", "recover held", "recover revoked", "readmit", "revoke", "leave", "season", "revoke stamp"}
+    number = 0
+    while number < min(100, most) or (not rare <= acted.done.keys() and number < most):
+        acted.act()
+        number += 1
+        if number % 20 == 0:
+            shop.catch_up()
+            shop.check(acted.members)
+    shop.catch_up()
+    shop.check(acted.members)
+    app.close()
+    assert most == 60 or acted.done.keys() >= rare, acted.done
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 5])
+def test_a_real_reorg_is_undone_down_to_what_is_final(
+    start_anvil: StartAnvil, tmp_path: Path, migrated_url: str, depth: int
+) -> None:
+    node = Node(start_anvil().url)
+    acted = Acted(open_program(node, read_program(program_text(STAMPS), "program.toml")), Random(depth))  # noqa: S311
+    app = app_of(settings_of(tmp_path / "home", node.shown_url, migrated_url))
+    shop = Shop(app, acted.opened, finality=4)
+    for _ in range(30):
+        acted.act()
+    shop.catch_up()
+    before = node.head()
+    node.call("anvil_reorg", [depth, []])
+    assert node.block(before.number).hash != before.hash
+    if depth > 4:
+        with pytest.raises(IndexHalted):
+            shop.catch_up()
+        rebuild(app, shop.program)
+    for _ in range(5):
+        shop.catch_up()
+        shop.check(acted.members)
+        acted.act()
+    app.close()
