@@ -31,6 +31,7 @@ from nftloyalty.cli import (
     serving,
     signers,
     updating,
+    upkeep,
     verifying,
     vouchers,
     waiting,
@@ -85,6 +86,7 @@ for module in (
     governing,
     recovering,
     serving,
+    upkeep,
 ):
     module.add_to(app)
 
