@@ -12,6 +12,7 @@ from typing import IO, Any
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    column,
     create_engine,
     func,
     insert,
@@ -132,7 +134,7 @@ def load(tx: Connection, file: IO[bytes], name: str, progress: Progress) -> Cont
     for part in contents.parts:
         table = shapes[part.name].table
         for rows in _lots(reader.rows(part)):
-            tx.execute(insert(table), [dict(zip(part.columns, row, strict=True)) for row in rows])
+            _add(tx, table, rows)
             done += len(rows)
             progress(done, contents.rows)
     reader.end()
@@ -233,6 +235,21 @@ def _lots(rows: Iterator[list[Any]]) -> Iterator[list[list[Any]]]:
         yield lot
 
 
+def _add(tx: Connection, table: Table, rows: list[list[Any]]) -> None:
+    if tx.dialect.name == "sqlite":
+        names = table.columns.keys()
+        tx.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+        return
+    # One array a column: sending each row by itself is what takes the client of PostgreSQL long.
+    arrays = [
+        literal(list(values), ARRAY(each.type))
+        for each, values in zip(table.columns, zip(*rows, strict=True), strict=True)
+    ]
+    given = func.unnest(*arrays).table_valued(*(column(each.name, each.type) for each in table.columns))
+    given = given.render_derived("given")
+    tx.execute(insert(table).from_select(list(table.columns), select(*given.columns)))
+
+
 def _end_leases(tx: Connection, table: Table) -> None:
     if set(table.columns.keys()) >= _LEASE:
         tx.execute(
@@ -244,14 +261,14 @@ def _count_on(tx: Connection, shape: _Shape) -> None:
     """Let PostgreSQL number further rows after those that came with numbers; SQLite does so by itself."""
     if tx.dialect.name != "postgresql":
         return
-    for column in shape.table.primary_key:
-        if shape.columns[column.name] is not Form.INTEGER:
+    for each in shape.table.primary_key:
+        if shape.columns[each.name] is not Form.INTEGER:
             continue
         sequence = tx.execute(
-            text("SELECT pg_get_serial_sequence(:table, :column)"), {"table": shape.table.name, "column": column.name}
+            text("SELECT pg_get_serial_sequence(:table, :column)"), {"table": shape.table.name, "column": each.name}
         ).scalar_one()
         if sequence is not None:
-            last = tx.execute(select(func.max(column))).scalar_one() or 0
+            last = tx.execute(select(func.max(each))).scalar_one() or 0
             tx.execute(
                 text("SELECT setval(CAST(:sequence AS regclass), :next, false)"),
                 {"sequence": sequence, "next": last + 1},
