@@ -36,7 +36,10 @@ def backup(
     with _stopped_by_sigterm(), _bar() as progress:
         made = upkeep.back_up(session_of(ctx).settings, file, system_now(), progress, replace=force)
     out.print(f"Wrote {file}: {_counted(made)}, {_size(made.size_bytes)}.")
-    out.print(f"It holds no keys: copy {made.keys_folder} ({_keys(made)}) and their passwords too, to another place.")
+    if made.keys:
+        out.print(f"It holds no keys. Copy {made.keys_folder} too, with the passwords: {', '.join(made.keys)}.")
+    else:
+        out.print(f"It holds no keys, and none lie in {made.keys_folder}.")
 
 
 def restore(
@@ -52,7 +55,8 @@ def restore(
     with _stopped_by_sigterm(), _bar() as progress:
         restored = upkeep.restore(session_of(ctx).settings, file, progress)
     out.print(f"Restored {_counted(restored)}, as of {restored.made_at:%Y-%m-%d %H:%M:%S} UTC, to {restored.database}.")
-    out.print(f"Keys are not in a backup. In {restored.keys_folder}: {_keys(restored)}.")
+    keys = ", ".join(restored.keys) or "none; put your copy of them there"
+    out.print(f"Keys are not in a backup. In {restored.keys_folder} are: {keys}.")
     out.print("The chain may be ahead of these books. Before anything else is sent:")
     out.print("  1. `nftloyalty signers show` tells which keys are behind the chain, or halted")
     out.print("  2. `nftloyalty signers resume NAME`, for each of them, takes in what was sent since the backup")
@@ -71,10 +75,6 @@ def upgrade(ctx: typer.Context) -> None:
 def _counted(books: Books) -> str:
     rows = f"{books.rows:,} row{'' if books.rows == 1 else 's'}"
     return f"{rows} of {books.tables} tables, schema {books.schema}"
-
-
-def _keys(books: Books) -> str:
-    return ", ".join(books.keys) or "no keys here"
 
 
 def _size(count: int) -> str:

@@ -123,8 +123,9 @@ def check(file: IO[bytes], name: str, progress: Progress) -> Contents:
 def load(tx: Connection, file: IO[bytes], name: str, progress: Progress) -> Contents:
     """Read a backup that `check` has found good into a database without rows, in the schema that it is of.
 
-    Nobody holds a lease afterwards, and whoever held one is fenced out: a sender that lived through the restore would
-    otherwise go on with numbers that these books have not. Raises ProgramProblem if the database is in use.
+    Nobody holds a lease afterwards. Who held one is gone and would be waited for in vain; or is a sender of a database
+    that was emptied under it, and must not go on without another look at chain and books: its epoch is over. Raises
+    ProgramProblem if the database is in use.
     """
     reader = Reader(file, name)
     contents = reader.contents

@@ -22,13 +22,13 @@ def test_a_lost_database_is_put_back_and_the_files_are_run_again(shop: Run) -> N
     ok(shop("mint", members(first)))
     said = ok(shop("backup", "loyalty.backup"))
     assert "Wrote loyalty.backup: " in said
-    assert ".nftloyalty/keys (desk, guard, hot, owner)" in said
+    assert "Copy .nftloyalty/keys too, with the passwords: desk, guard, hot, owner." in said
     ok(shop("mint", members(first, since)))
     database = Path(".nftloyalty/nftloyalty.db")
     for part in database.parent.glob("nftloyalty.db*"):
         part.unlink()
     said = ok(shop("restore", "loyalty.backup"))
-    assert "Keys are not in a backup. In .nftloyalty/keys: desk, guard, hot, owner." in said
+    assert "Keys are not in a backup. In .nftloyalty/keys are: desk, guard, hot, owner." in said
     assert "`nftloyalty signers show`" in said
     assert "`nftloyalty signers resume NAME`" in said
     assert "behind the chain" in ok(shop("signers", "show"))
@@ -55,7 +55,9 @@ def test_what_is_refused_is_told_with_its_mend(run: Run) -> None:
         assert (refused.status, refused.out) == (2, "")
         assert said in refused.err
     assert not Path("new").exists()
-    assert "to sqlite:////" in ok(run("--home", "new", "restore", "loyalty.backup"))
+    said = ok(run("--home", "new", "restore", "loyalty.backup"))
+    assert "to sqlite:////" in said
+    assert "In new/keys are: none; put your copy of them there." in said
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
