@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Books:
+class Backup:
     """A backup that was made or put back. `keys` are the names of the keys that lie in `keys_folder`: no backup holds
     keys. `size_bytes` is the file's."""
 
@@ -49,7 +49,7 @@ def upgrade_database(settings: Settings) -> None:
         upgrade(engine)
 
 
-def back_up(settings: Settings, file: Path, now: datetime, progress: Progress, *, replace: bool = False) -> Books:
+def back_up(settings: Settings, file: Path, now: datetime, progress: Progress, *, replace: bool = False) -> Backup:
     """Write the whole database into this file, as it is at one moment; whoever uses it meanwhile is not held up.
 
     The file is there when it is complete, and not before. `replace` allows for an earlier backup in its place; anything
@@ -59,14 +59,15 @@ def back_up(settings: Settings, file: Path, now: datetime, progress: Progress, *
     with _opened(settings) as engine:
         with _complete_or_not_there(file, replace=replace) as unfinished, read(engine) as tx:
             contents = backup.write(tx, unfinished, __version__, now, partial(progress, "backing up"))
-        return _books(settings, engine, file, contents)
+        return _told(settings, engine, file, contents)
 
 
-def restore(settings: Settings, file: Path, progress: Progress) -> Books:
+def restore(settings: Settings, file: Path, progress: Progress) -> Backup:
     """Put a backup into a database without rows, all of it or nothing, and bring it to this version's schema.
 
     Raises BadInput if the file is damaged, no backup, or of a newer version, and ProgramProblem if the database is in
-    use; nothing is changed then. Killed on the way, it can be run again.
+    use; nothing is changed then. Killed on the way, it can be run again; killed when only the schema was left to do,
+    `upgrade_database` does that.
     """
     with _readable(file) as packed:
         backup.check(packed, str(file), partial(progress, "checking"))
@@ -77,11 +78,11 @@ def restore(settings: Settings, file: Path, progress: Progress) -> Books:
                 contents = backup.load(tx, packed, str(file), partial(progress, "restoring"))
             # By itself: on SQLite a schema is changed with its foreign keys off, which no open transaction can do.
             upgrade(engine)
-            return _books(settings, engine, file, contents)
+            return _told(settings, engine, file, contents)
 
 
-def _books(settings: Settings, engine: Engine, file: Path, contents: Contents) -> Books:
-    return Books(
+def _told(settings: Settings, engine: Engine, file: Path, contents: Contents) -> Backup:
+    return Backup(
         database=address_of(engine),
         rows=contents.rows,
         tables=len(contents.parts),

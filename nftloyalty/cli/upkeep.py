@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from nftloyalty.app import upkeep
 from nftloyalty.app.context import system_now
-from nftloyalty.app.upkeep import Books
+from nftloyalty.app.upkeep import Backup
 from nftloyalty.cli.session import err, out, session_of
 
 LINE_SECONDS = 30.0
@@ -72,9 +72,9 @@ def upgrade(ctx: typer.Context) -> None:
     out.print("The database is of this version.")
 
 
-def _counted(books: Books) -> str:
-    rows = f"{books.rows:,} row{'' if books.rows == 1 else 's'}"
-    return f"{rows} of {books.tables} tables, schema {books.schema}"
+def _counted(made: Backup) -> str:
+    rows = f"{made.rows:,} row{'' if made.rows == 1 else 's'}"
+    return f"{rows} of {made.tables} tables, schema {made.schema}"
 
 
 def _size(count: int) -> str:

@@ -34,6 +34,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.types import TypeEngine
 
 from nftloyalty.errors import BadInput, Problem, ProgramProblem
@@ -135,7 +136,10 @@ def load(tx: Connection, file: IO[bytes], name: str, progress: Progress) -> Cont
     for part in contents.parts:
         table = shapes[part.name].table
         for rows in _lots(reader.rows(part)):
-            _add(tx, table, rows)
+            try:
+                _add(tx, table, rows)
+            except (IntegrityError, DataError) as refused:
+                raise _misfit(name, table, refused) from None
             done += len(rows)
             progress(done, contents.rows)
     reader.end()
@@ -143,8 +147,19 @@ def load(tx: Connection, file: IO[bytes], name: str, progress: Progress) -> Cont
         _end_leases(tx, shape.table)
         _count_on(tx, shape)
     if tx.dialect.name == "sqlite" and tx.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
-        raise BadInput(name, [Problem("its rows", "point at rows that are not in it", "use an older backup")])
+        raise BadInput(name, [Problem("its rows", "point at rows that are not in it", _OLDER)])
     return contents
+
+
+_OLDER = "the database that it was made of was damaged: use an older backup"
+
+
+def _misfit(name: str, table: Table, refused: DBAPIError) -> BadInput:
+    """What an intact file holds and this database does not take: rows that point nowhere, say, for somebody has deleted
+    some by hand; or characters that SQLite knows and PostgreSQL does not."""
+    # Further lines show the row.
+    why = str(refused.orig).split("\n")[0]
+    return BadInput(name, [Problem(f"a row of {table.name}", f"is not taken by the database: {why}", _OLDER)])
 
 
 def _shapes(revision: str) -> list[_Shape]:

@@ -15,6 +15,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -198,9 +199,11 @@ class Reader:
             self._refuse(f"can't be read: {failure.strerror or type(failure).__name__}", "")
 
     def _value(self, line: bytes, what: str = "is damaged", mend: str = "") -> Any:
+        if _too_deep(line):
+            self._refuse(what, mend or _DAMAGED)
         try:
             return json.loads(line)
-        except (ValueError, RecursionError):
+        except ValueError:
             self._refuse(what, mend or _DAMAGED)
 
     def _refuse(self, what: str, mend: str) -> NoReturn:
@@ -217,6 +220,24 @@ def is_backup(file: IO[bytes]) -> bool:
 
 
 _DAMAGED = "the file is damaged: use another copy of it, or an older backup"
+
+
+# Deeper than any line of ours, and far from what overflows a stack.
+_MOST_DEPTH = 8
+_SURELY_SHALLOW = 500
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _too_deep(line: bytes) -> bool:
+    """Whether a line is nested deeper than ours. The parser recurses in C, and py-evm raises Python's recursion limit
+    so far that a deep line ends the process instead of raising RecursionError."""
+    if line.count(b"[") + line.count(b"{") <= _SURELY_SHALLOW:
+        return False
+    brackets = _STRING.sub(b"", line).translate(None, _NOT_BRACKETS)
+    for _ in range(_MOST_DEPTH):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
 
 
 def _line_of(value: object) -> bytes:

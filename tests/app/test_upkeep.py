@@ -1,6 +1,7 @@
 """Backups of a database in use, killed and refused ones, and what a sender does with one that was put back."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -23,7 +24,8 @@ from nftloyalty.app.signing import Finding
 from nftloyalty.config import Settings
 from nftloyalty.errors import BadInput, ProgramProblem, SignerHalted
 from nftloyalty.store import backup
-from nftloyalty.store.engine import begin, open_engine, read
+from nftloyalty.store import engine as engine_module
+from nftloyalty.store.engine import begin, check_schema, open_engine, read
 from nftloyalty.store.tables import intents, signers
 from tests.app.build import World, app_of, new_wallet, program_text, settings_of
 from tests.app.conftest import Anew, OpenWorld
@@ -36,7 +38,7 @@ def nothing(what: str, done: int, total: int) -> None:
     """Progress that nobody looks at."""
 
 
-def back_up(settings: Settings, file: Path, *, replace: bool = False) -> upkeep.Books:
+def back_up(settings: Settings, file: Path, *, replace: bool = False) -> upkeep.Backup:
     return upkeep.back_up(settings, file, NOW, nothing, replace=replace)
 
 
@@ -195,6 +197,40 @@ def test_a_database_in_use_keeps_its_rows(shop: App, tmp_path: Path) -> None:
     with pytest.raises(ProgramProblem, match="is in use: it has rows in chains; nothing was changed"):
         upkeep.restore(fill_more, file, nothing)
     assert chains_in(fill_more) == 1
+
+
+def test_a_backup_of_the_first_schema_is_put_back_and_upgraded(
+    engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made before a column was added that rows have by now."""
+    file, migrations = tmp_path / "backup", tmp_path / "migrations"
+    shutil.copytree(
+        Path(engine_module.__file__).parent / "migrations",
+        migrations,
+        ignore=shutil.ignore_patterns("__pycache__", "v000[2-9]*"),
+    )
+    with monkeypatch.context() as then:
+        then.setattr(engine_module, "_MIGRATIONS", migrations)
+        old = app_of(settings_with(tmp_path / "old"))
+        fill(old, 1)
+        with begin(old.engine) as tx:
+            tx.execute(text("INSERT INTO signers (chain, address) VALUES (1, '0x1')"))
+            tx.execute(
+                text(
+                    "INSERT INTO intents (public_id, chain, signer, kind, args, request_key, state, created_at,"
+                    " updated_at) VALUES ('int_1', 1, 1, 'deploy', '{}', 'a', 'received', :now, :now)"
+                ),
+                {"now": "2026-03-01 00:00:00.000000"},
+            )
+        assert back_up(old.settings, file).schema == "0001"
+        old.close()
+    settings = settings_with(tmp_path / "new", engine_url)
+    assert upkeep.restore(settings, file, nothing).schema == "0001"
+    engine = open_engine(engine_url)
+    check_schema(engine)
+    with read(engine) as tx:
+        assert tx.execute(select(intents.c.public_id, intents.c.reverts)).all() == [("int_1", 0)]
+    engine.dispose()
 
 
 # --------------------------------------------------------------------------------------------------------------- killed

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -444,6 +445,28 @@ def test_a_file_that_is_not_whole_is_refused(
     assert problem.mend
 
 
+def test_a_deep_line_ends_no_process_in_which_the_embedded_chain_lives() -> None:
+    """Which raises Python's own limit for this beyond what the stack holds."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        for line in (b"[" * 200_000 + b"\n", b"[" * 99_000 + b"]" * 99_000 + b"\n"):
+            assert not is_backup(io.BytesIO(gzip.compress(line)))
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_a_text_may_hold_any_number_of_brackets(new_database: NewDatabase) -> None:
+    old, new = new_database("sqlite"), new_database("sqlite")
+    filled(old)
+    said = '[{"\\' * 1_000
+    with begin(old) as tx:
+        tx.execute(text("UPDATE attempts SET last_error = :said"), {"said": said})
+    put_back(new, written(old))
+    with read(new) as tx:
+        assert {row["last_error"] for row in all_rows(tx)["attempts"]} == {said}
+
+
 def test_no_cut_of_a_file_is_taken_for_whole(new_database: NewDatabase) -> None:
     old = new_database("sqlite")
     filled(old)
@@ -461,6 +484,37 @@ def test_a_file_that_changes_between_check_and_restore_changes_nothing(new_datab
     body = gzip.decompress(content).replace(b'"received"', b'"rejected"', 1)
     with pytest.raises(BadInput), begin(new) as tx:
         backup.load(tx, io.BytesIO(gzip.compress(body)), "file", nothing)
+    with read(new) as tx:
+        assert inspect(tx).get_table_names() == []
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize(
+    ("damage", "table"),
+    [
+        ("DELETE FROM attempts; DELETE FROM slots", "intents"),
+        ("UPDATE attempts SET last_error = 'a' || char(0)", "attempts"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(new_database: NewDatabase, kind: str, damage: str, table: str) -> None:
+    """Of a database that somebody has worked on by hand, past its foreign keys; or with what only SQLite can hold."""
+    old, new = new_database("sqlite"), new_database(kind)
+    filled(old)
+    old.dispose()
+    with sqlite3.connect(str(old.url.database)) as by_hand:
+        by_hand.executescript(damage)
+    by_hand.close()
+    content = written(old)
+    if table == "attempts" and kind == "sqlite":
+        assert put_back(new, content).rows > 0
+        return
+    with pytest.raises(BadInput) as told:
+        put_back(new, content)
+    (problem,) = told.value.problems
+    assert problem.place == f"a row of {table}"
+    assert "is not taken by the database: " in problem.what
+    assert "DETAIL" not in problem.what
+    assert "older backup" in problem.mend
     with read(new) as tx:
         assert inspect(tx).get_table_names() == []
 
