@@ -3,18 +3,23 @@
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 
 from nftloyalty.cli import upkeep
-from tests.app.build import new_wallet
+from tests.app.build import World, new_wallet
 from tests.cli.conftest import Run
 from tests.cli.test_commands import members, ok, shop
+from tests.cli.test_serving import COMMAND, PATIENCE_SECONDS, started
+from tests.cli.test_serving import shop as served
+from tests.conftest import ROOT
 
-__all__ = ["shop"]  # a fixture
+__all__ = ["served", "shop"]  # fixtures
 
 
 def test_a_lost_database_is_put_back_and_the_files_are_run_again(shop: Run) -> None:
@@ -34,6 +39,34 @@ def test_a_lost_database_is_put_back_and_the_files_are_run_again(shop: Run) -> N
     assert "behind the chain" in ok(shop("signers", "show"))
     ok(shop("signers", "resume", "hot", "--yes"))
     assert "2 of 2 minted, all final." in ok(shop("mint", members(first, since)))
+
+
+def test_a_server_answers_on_while_a_backup_is_made(served: tuple[World, Path, Mapping[str, str]]) -> None:
+    """It holds a key's lease and its database is in use; the copy is nobody's."""
+    world, folder, environment = served
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+
+    def command(*arguments: str) -> str:
+        ran = subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    with started(folder, "serve", "--port", "0", **environment) as (_, url), requests.Session() as till:
+        said = command("backup", "served.backup")
+        assert till.get(f"{url}/readyz", timeout=30).json()["status"] == "ok"
+    assert "Wrote served.backup: " in said
+    command("--home", "copy", "restore", "served.backup")
+    with sqlite3.connect(folder / "copy" / "nftloyalty.db") as database:
+        assert set(database.execute("SELECT lease_owner, lease_until FROM signers")) == {(None, None)}
+        assert database.execute("SELECT membership FROM programs").fetchall() == [(world.here.membership.address,)]
+    database.close()
 
 
 def test_what_is_refused_is_told_with_its_mend(run: Run) -> None:
