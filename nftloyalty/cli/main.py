@@ -32,6 +32,7 @@ from nftloyalty.cli import (
     serving,
     signers,
     updating,
+    upkeep,
     verifying,
     vouchers,
     waiting,
@@ -89,6 +90,7 @@ for module in (
     recovering,
     serving,
     working,
+    upkeep,
 ):
     module.add_to(app)
 

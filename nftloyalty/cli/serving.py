@@ -1,4 +1,4 @@
-"""Servers and upkeep: `chain`, `serve`, `demo`, `compile`, `upgrade`."""
+"""Servers and building: `chain`, `serve`, `demo`, `compile`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 import uvicorn
 
 from nftloyalty import devchain
-from nftloyalty.app import claiming, compiling, keyring, upkeep
+from nftloyalty.app import claiming, compiling, keyring
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.working import Worker
@@ -28,7 +28,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("serve")(serve)
     app.command("demo")(demo)
     app.command("compile")(compile_contracts)
-    app.command("upgrade")(upgrade)
 
 
 def chain(
@@ -148,12 +147,3 @@ def compile_contracts(
         raise typer.Exit(1)
     if not compiled.written:
         out.print(f"{compiled.count} artifacts are as compiled.")
-
-
-def upgrade(ctx: typer.Context) -> None:
-    """Bring a shared database to this version's schema.
-
-    Example: nftloyalty upgrade
-    """
-    upkeep.upgrade_database(session_of(ctx).settings)
-    out.print("The database is of this version.")
