@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test check contracts slither compile soak-airdrop bench bench-gas clean
+.PHONY: help install demo test check contracts slither compile soak-airdrop bench bench-gas bench-speed clean
 
 # More arguments for the program behind a target: make demo ARGS=--exit, make test ARGS="-k gate".
 ARGS ?=
@@ -78,10 +78,13 @@ compile: $(dev) $(node_modules) ## compile the contracts and write nftloyalty/ar
 soak-airdrop: $(dev) $(node_modules) ## mint to 10,000 on anvil, killed 22 times on the way, and prove the result from the chain
 	@$(tools) $(python) -m tests.faults.airdrop $(ARGS)
 
-bench: bench-gas ## every benchmark
+bench: bench-gas bench-speed ## every benchmark
 
 bench-gas: $(dev) $(node_modules) ## gas of our contracts beside their peers
 	@$(tools) $(python) -m benchmarks.gas $(ARGS)
+
+bench-speed: $(dev) $(node_modules) ## mints sent and events indexed a second, beside web3.py and the node's own limit
+	@$(tools) $(python) -m benchmarks.speed $(ARGS)
 
 clean: ## remove all that make installed or built
 	rm -rf .venv .venv-slither $(logs) contracts/node_modules contracts/out contracts/cache benchmarks/gas/node_modules

@@ -9,7 +9,7 @@ from nftloyalty.domain import words
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import Kind
 from nftloyalty.domain.voucher import CardVoucher, SignedVoucher, StampVoucher, signed_from_json
-from nftloyalty.store.intents import IntentRow
+from nftloyalty.store.intents import IntentRow, Passenger
 from nftloyalty.store.programs import ProgramRow
 
 _Voucher = TypeVar("_Voucher", CardVoucher, StampVoucher)
@@ -23,13 +23,19 @@ ACTS = frozenset({Kind.CALL, Kind.DEPLOY})
 
 @dataclass(frozen=True)
 class Call:
-    """One transaction to be. `token_ids` are the tokens it must mint or skip, in the order of the intents."""
+    """One transaction to be. `to` None creates a contract."""
 
     to: Address | None
     data: bytes
     value_wei: int = 0
-    contract: Address | None = None
-    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Minted:
+    """What a transaction must mint or skip: token ids of `contract`, in the order of its intents."""
+
+    contract: Address
+    token_ids: tuple[int, ...]
 
 
 def build(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
@@ -38,6 +44,15 @@ def build(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
     The same intents in the same order always give the same bytes.
     """
     return _BUILDERS[intents[0].kind](intents, program)
+
+
+def minted_by(kind: Kind, program: ProgramRow | None, members: Sequence[Passenger]) -> Minted | None:
+    """What the transaction of these intents must show for each of them; None for a call that mints nothing."""
+    if program is None or kind in ACTS:
+        return None
+    cards = kind in (Kind.MINT_CARD, Kind.CLAIM_CARD)
+    contract = program.membership if cards else program.stamps
+    return Minted(contract, tuple(each.stamp_type << 160 | int(str(each.recipient), 16) for each in members))
 
 
 def _recipient(intent: IntentRow) -> Address:
@@ -57,28 +72,25 @@ def _mint_cards(intents: Sequence[IntentRow], program: ProgramRow | None) -> Cal
     items = []
     for intent in intents:
         items.append(words.card_item(_recipient(intent), intent.args["tier"], intent.args["expires_at"]))
-    ids = tuple(words.card_token_id(_recipient(intent)) for intent in intents)
-    return Call(membership, Membership.encode_mint_batch(items), contract=membership, token_ids=ids)
+    return Call(membership, Membership.encode_mint_batch(items))
 
 
 def _mint_stamps(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
     stamps = _of(program).stamps
-    ids = tuple(words.stamp_token_id(_recipient(intent), intent.stamp_type) for intent in intents)
-    return Call(stamps, Stamps.encode_mint_batch(ids), contract=stamps, token_ids=ids)
+    ids = [words.stamp_token_id(_recipient(intent), intent.stamp_type) for intent in intents]
+    return Call(stamps, Stamps.encode_mint_batch(ids))
 
 
 def _claim_card(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
     membership = _of(program).membership
     signed, voucher = _voucher(intents[0], CardVoucher)
-    data = Membership.encode_claim(voucher, signed.signer, signed.signature)
-    return Call(membership, data, contract=membership, token_ids=(words.card_token_id(voucher.to),))
+    return Call(membership, Membership.encode_claim(voucher, signed.signer, signed.signature))
 
 
 def _claim_stamp(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
     stamps = _of(program).stamps
     signed, voucher = _voucher(intents[0], StampVoucher)
-    data = Stamps.encode_claim(voucher, signed.signer, signed.signature)
-    return Call(stamps, data, contract=stamps, token_ids=(words.stamp_token_id(voucher.to, voucher.stamp_type),))
+    return Call(stamps, Stamps.encode_claim(voucher, signed.signer, signed.signature))
 
 
 def _voucher(intent: IntentRow, kind: type[_Voucher]) -> tuple[SignedVoucher, _Voucher]:

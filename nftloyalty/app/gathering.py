@@ -1,11 +1,13 @@
 """What one signer can send next, found out by asking chain and books. Nothing here writes or sends.
 
-The batch itself is tried and measured: a first stamp costs thrice a further one, so a price per item would be wrong for
-any batch but its sample.
+Every transaction is tried before it is made. The first of a group of alike ones is measured by the node, which runs it
+several times (eth_estimateGas); from then on its gas is known well enough to try the next ones once each, many in one
+message, with the very limit they will carry (eth_call). What does not pass such a trial is then looked at the slow way,
+which tells why.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
@@ -13,7 +15,7 @@ from sqlalchemy import Connection
 
 from nftloyalty.app.calls import ACTS, BATCHED_KINDS, Call, build
 from nftloyalty.app.context import App
-from nftloyalty.chain import sender
+from nftloyalty.chain import client, sender
 from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
 from nftloyalty.chain.sender import Fees
 from nftloyalty.domain.address import Address
@@ -36,9 +38,17 @@ from nftloyalty.store.programs import ProgramRow
 
 GATHER_AT_MOST = 500
 GAS_MARGIN_PERCENT = 20
+# Where a whole margin would pass the cap, a batch is sent with what is left, if that is at least so much.
+LEAST_MARGIN_PERCENT = 5
 FEES_LAST = timedelta(seconds=1)
 # A row whose transaction has failed this often on chain, each time after a trial that passed, is given up.
 MOST_REVERTS = 4
+# Gas that is tried in one message; the node is busy with it for a part of a second.
+TRIED_AT_ONCE = 4 * TRANSACTION_GAS_CAP
+# What every transaction costs beside its items: the intrinsic 21,000, a proxy, roles, counters.
+BASE_GAS = 40_000
+# A trial by eth_call meets the time of the newest block, which on an idle chain may be of yesterday.
+FRESH_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -59,11 +69,17 @@ class Wait(Exception):
 
 @dataclass(frozen=True)
 class Ready:
-    """One transaction that would pass now. `gas` is its limit, margin included."""
+    """One transaction that would pass now. `gas` is its limit, margin included; `measured` = the node has said how much
+    it needs, else it is yet to be tried with that limit."""
 
     members: tuple[IntentRow, ...]
     call: Call
     gas: int
+    measured: bool = True
+
+    @property
+    def group(self) -> Group:
+        return _group(self.members)
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,19 @@ class Spoiled:
     """Items to be rejected, each with its reason in words, before anything else of their group is sent."""
 
     items: tuple[tuple[IntentRow, str], ...]
+
+
+@dataclass
+class Gathered:
+    """What was found in one look: transactions to be sent in this order, items to be rejected, and groups of which
+    nothing can be sent for now."""
+
+    ready: list[Ready] = field(default_factory=list)
+    spoiled: list[tuple[IntentRow, str]] = field(default_factory=list)
+    blocked: dict[Group, Blocked] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.ready or self.spoiled)
 
 
 class Gathering:
@@ -83,11 +112,139 @@ class Gathering:
         self._between = between
         self._gas_of_blocks: int | None = None
         self._market: tuple[datetime, Fees] | None = None
+        self._item_gas: dict[Group, int] = {}
+        # What today's quotas have room for beside all that is under way and was gathered in the look just made.
+        self._rooms: dict[tuple[int, Kind], int] = {}
+        # Whose turn it was last, by the count of transactions so far.
+        self._turn = 0
+        self._had: dict[Group | int | None, int] = {}
 
-    def waiting(self, *, only: Group | None = None, skip: Collection[Group] = ()) -> list[IntentRow]:
-        """What waits of one group, as much as a transaction may hold; see `intents.waiting`."""
+    def gather(self, window: int, skip: Mapping[Group, Blocked] | None = None) -> Gathered:
+        """As many transactions that would pass now as may join those in flight: up to `window`, and together no more
+        gas than a block holds. More would only wait in the node's pool, where fees leave it behind; and a development
+        node that makes a block for each transaction forgets what does not fit.
+
+        Programs take turns, and a program's groups among themselves, so that nobody's airdrop holds up another one's
+        claim. Groups in `skip` are passed over.
+        """
+        found = Gathered()
+        self._rooms.clear()
         with read(self.app.engine) as tx:
-            return intents.waiting(tx, self.row, limit=GATHER_AT_MOST, only=only, skip=skip)
+            groups = [group for group in intents.groups(tx, self.row) if group not in (skip or {})]
+            in_flight = slots.in_flight(tx, self.row)
+        space = window - in_flight.count
+        if not groups or space < 1:
+            return found
+        try:
+            max_fee = self.fees().max_fee
+        except Wait as wait:
+            found.blocked |= dict.fromkeys(groups, wait.blocked)
+            return found
+        room = min(self._block_gas() - in_flight.gas, TRIED_AT_ONCE)
+        alone = in_flight.count == 0
+        tried: list[Ready] = []
+        fresh = abs((self.app.now() - self._head_time()).total_seconds()) < FRESH_SECONDS
+        lines = {group: self._line(group, space, fresh, found) for group in groups}
+        while lines and len(tried) + len(found.ready) < space:
+            group = min(lines, key=self._order)
+            upcoming = next(lines[group], None)
+            if upcoming is not None and not isinstance(upcoming, Ready):
+                # One that must be measured: what follows it in its group had better wait for what is learned.
+                upcoming = self._one(upcoming, found)
+                del lines[group]
+            elif upcoming is None:
+                del lines[group]
+            if upcoming is None:
+                continue
+            if upcoming.gas > room and not alone:
+                break
+            (found.ready if upcoming.measured else tried).append(upcoming)
+            room -= upcoming.gas
+            alone = False
+            self._take_room(upcoming, len(upcoming.members))
+            self._turn += 1
+            self._had[group] = self._had[group.program] = self._turn
+        self._try(tried, found)
+        self._pay(found, max_fee)
+        return found
+
+    def _order(self, group: Group) -> tuple[int, int]:
+        return self._had.get(group.program, 0), self._had.get(group, 0)
+
+    def _line(self, group: Group, space: int, fresh: bool, found: Gathered) -> Iterator[Ready | Sequence[IntentRow]]:
+        """What waits of a group, a transaction's worth at a time: with its gas where that is known, else bare rows."""
+        batched = group.kind in BATCHED_KINDS
+        item_gas = self._item_gas.get(group)
+        with read(self.app.engine) as tx:
+            limit = space
+            if batched:
+                limit = min(space * GATHER_AT_MOST, TRIED_AT_ONCE // item_gas if item_gas else GATHER_AT_MOST)
+            rows: Sequence[IntentRow] = intents.waiting(tx, self.row, group, limit=limit)
+            program = program_of(tx, rows) if rows else None
+        if item_gas is None or not fresh or any(row.reverts for row in rows):
+            if rows:
+                yield rows[:GATHER_AT_MOST]
+            return
+        cap = self._gas_cap()
+        most = min(GATHER_AT_MOST, (cap * 100 // (100 + LEAST_MARGIN_PERCENT) - BASE_GAS) // item_gas)
+        size = max(1, most) if batched else 1
+        while rows:
+            try:
+                # The stamp types of a program share one quota, and other groups have had their turns meanwhile.
+                part = rows[: min(size, self._room(group.kind, program))] if batched else rows[:1]
+            except Wait as wait:
+                found.blocked[group] = wait.blocked
+                return
+            rows = rows[len(part) :]
+            gas = (BASE_GAS + item_gas * len(part)) * (100 + GAS_MARGIN_PERCENT) // 100
+            yield Ready(tuple(part), build(part, program), min(gas, cap), measured=False)
+
+    def _one(self, rows: Sequence[IntentRow], found: Gathered) -> Ready | None:
+        """Try what waits of one group the slow way. None if nothing of it can be sent now."""
+        try:
+            tried = self.try_next(rows)
+        except Wait as wait:
+            found.blocked[_group(rows)] = wait.blocked
+            return None
+        if isinstance(tried, Ready):
+            return tried
+        found.spoiled += tried.items
+        return None
+
+    def _try(self, tried: Sequence[Ready], found: Gathered) -> None:
+        """Try these, each with the limit it will carry; look at the first that does not pass the slow way."""
+        calls = [
+            client.Call(each.call.to, each.call.data, self.signer, each.call.value_wei, each.gas).to_json()
+            for each in tried
+        ]
+        answers = self.app.node.batch([("eth_call", [call, "latest"]) for call in calls]) if calls else []
+        odd: set[Group] = set()
+        for each, answer in zip(tried, answers, strict=True):
+            if each.group in odd:
+                continue
+            if isinstance(answer, NodeRefused):
+                odd.add(each.group)
+                self._take_room(each, -len(each.members))
+                measured = self._one(each.members, found)
+                if measured is not None and measured.gas <= each.gas:
+                    found.ready.append(measured)
+            else:
+                found.ready.append(each)
+
+    def _pay(self, found: Gathered, max_fee: int) -> None:
+        """Leave out what the signer could not pay for beside all that is under way."""
+        if not found.ready:
+            return
+        with read(self.app.engine) as tx:
+            needs = slots.promised_wei(tx, self.row)
+        has = self.app.node.balance(self.signer)
+        for number, each in enumerate(found.ready):
+            needs += each.call.value_wei + each.gas * max_fee
+            if has < needs:
+                short = Blocked(OutOfFunds(self.signer, has, needs))
+                found.blocked |= {late.group: short for late in found.ready[number:]}
+                del found.ready[number:]
+                return
 
     def try_next(self, waiting: Sequence[IntentRow]) -> Ready | Spoiled:
         """The transaction for as many of these waiting intents of one group, from the first, as fit into one.
@@ -100,17 +257,19 @@ class Gathering:
         program = self._program_of(waiting)
         tried = self._measured(self._allowed(waiting, program), program)
         if isinstance(tried, Ready):
-            self.check_funds(tried)
             return tried
         members, refusal = tried
         return self._spoilers(members, program, refusal)
 
     def hindrance(self, group: Group | None) -> Blocked | None:
         """Why nothing of this group (None = of any) could be sent now; for one who watches another sender at work."""
-        waiting = self.waiting(only=group)
+        self._rooms.clear()
+        with read(self.app.engine) as tx:
+            group = group or next(iter(intents.groups(tx, self.row)), None)
+            waiting = intents.waiting(tx, self.row, group, limit=GATHER_AT_MOST) if group is not None else []
+            program = program_of(tx, waiting) if waiting else None
         if not waiting:
             return None
-        program = self._program_of(waiting)
         try:
             tried = self._measured(self._allowed(waiting, program), program)
             if isinstance(tried, Ready):
@@ -153,7 +312,7 @@ class Gathering:
         self, waiting: Sequence[IntentRow], program: ProgramRow | None
     ) -> Ready | tuple[Sequence[IntentRow], Reverted]:
         """As many of these as fit, tried and measured; or those that were tried last, and the contract's refusal."""
-        most = min(TRANSACTION_GAS_CAP, self._block_gas())
+        most = self._gas_cap()
         while True:
             call = build(waiting, program)
             try:
@@ -170,12 +329,12 @@ class Gathering:
                     raise
                 waiting = waiting[: len(waiting) // 2]
                 continue
-            gas = needed * (100 + GAS_MARGIN_PERCENT) // 100
-            if gas <= most:
+            gas = min(needed * (100 + GAS_MARGIN_PERCENT) // 100, most)
+            least = needed * (100 + LEAST_MARGIN_PERCENT) // 100
+            if least <= gas or (len(waiting) == 1 and needed <= gas):
+                self._learn(waiting, needed)
                 return Ready(tuple(waiting), call, gas)
             if len(waiting) == 1:
-                if needed <= most:
-                    return Ready(tuple(waiting), call, most)
                 raise Wait(
                     Blocked(
                         ChainProblem(
@@ -184,7 +343,14 @@ class Gathering:
                         )
                     )
                 )
-            waiting = waiting[: max(1, min(len(waiting) - 1, len(waiting) * most // gas))]
+            waiting = waiting[: max(1, min(len(waiting) - 1, len(waiting) * most // least))]
+
+    def _learn(self, members: Sequence[IntentRow], needed: int) -> None:
+        """What one more item of a group costs, at the dearest seen. An act is like no other."""
+        if members[0].kind not in ACTS:
+            group = _group(members)
+            each = -(-max(needed - BASE_GAS, needed // 4) // len(members))
+            self._item_gas[group] = max(each, self._item_gas.get(group, 0))
 
     def _spoilers(self, members: Sequence[IntentRow], program: ProgramRow | None, refusal: Reverted) -> Spoiled:
         """The items the contract refuses, with its reasons. Raises Wait for a refusal that is no item's.
@@ -213,17 +379,31 @@ class Gathering:
         """
         if program is None:
             raise ValueError(f"intents of kind {kind} belong to a program")
-        with read(self.app.engine) as tx:
-            under_way = intents.counts_by_state(tx, program.id, kind).get(IntentState.BATCHED, 0)
-        room = quota_left(self.app, program, kind) - under_way
-        if room <= 0:
+        asked = program.id, kind
+        if asked not in self._rooms:
+            with read(self.app.engine) as tx:
+                under_way = intents.unfinished(tx, program.id, kind).get(IntentState.BATCHED, 0)
+            self._rooms[asked] = quota_left(self.app, program, kind) - under_way
+        if self._rooms[asked] <= 0:
             raise Wait(Blocked(QuotaSpent("today's quota is used up", mend="go on tomorrow"), quota=True))
-        return room
+        return self._rooms[asked]
+
+    def _take_room(self, ready: Ready, count: int) -> None:
+        program, kind = ready.group.program, ready.group.kind
+        if program is not None and (program, kind) in self._rooms:
+            self._rooms[program, kind] -= count
+
+    def _gas_cap(self) -> int:
+        """The most that a transaction may use here."""
+        return min(TRANSACTION_GAS_CAP, self._block_gas())
 
     def _block_gas(self) -> int:
         if self._gas_of_blocks is None:
             self._gas_of_blocks = self.app.node.block_gas_limit()
         return self._gas_of_blocks
+
+    def _head_time(self) -> datetime:
+        return datetime.fromtimestamp(self.app.node.head().timestamp, UTC)
 
     def _program_of(self, members: Sequence[IntentRow]) -> ProgramRow | None:
         with read(self.app.engine) as tx:
@@ -234,6 +414,10 @@ def program_of(tx: Connection, members: Sequence[IntentRow]) -> ProgramRow | Non
     """The program that intents of one group belong to."""
     program = members[0].program
     return programs.get(tx, program) if program is not None else None
+
+
+def _group(members: Sequence[IntentRow]) -> Group:
+    return Group(members[0].program, members[0].kind, members[0].stamp_type)
 
 
 def quota_left(app: App, program: ProgramRow, kind: Kind) -> int:

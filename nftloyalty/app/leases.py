@@ -1,9 +1,60 @@
-"""Who holds a signer's lease: this process by name, and whether another one may still be running."""
+"""The lease on a signer: one process at a time makes transactions for it.
+
+An owner is named by host, pid and start, so that a process of this host that is gone gives way at once; one of another
+host gives way when its lease ends.
+"""
 
 import os
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
+
+from sqlalchemy import Connection
+
+from nftloyalty.app.context import App
+from nftloyalty.store import signers
+from nftloyalty.store.engine import begin
+from nftloyalty.store.signers import SignerRow
+
+LEASE_SECONDS = 60
+
+
+class Lease:
+    """Held from its making until `release`. `row` is the signer's; `epoch` fences out whoever held it before.
+
+    Every method but `release` raises SignerBusy once another process has taken it over; making it, while another
+    living process has it.
+    """
+
+    def __init__(self, app: App, row: int) -> None:
+        self.row = row
+        self._app = app
+        self._owner = process_name()
+        self._renew_at = app.now()
+        with begin(app.engine) as tx:
+            self.epoch = signers.take_lease(tx, row, self._owner, app.now(), LEASE_SECONDS, owner_alive)
+
+    def keep(self) -> None:
+        """Renew it when a third of it is over."""
+        if self._app.now() >= self._renew_at:
+            with begin(self._app.engine) as tx:
+                self.renew(tx)
+
+    def renew(self, tx: Connection) -> None:
+        """Renew it within a transaction that writes under it."""
+        now = self._app.now()
+        signers.renew_lease(tx, self.row, self._owner, self.epoch, now, LEASE_SECONDS)
+        self._renew_at = now + timedelta(seconds=LEASE_SECONDS / 3)
+
+    def hold(self, tx: Connection) -> SignerRow:
+        """Make sure of it until this transaction ends."""
+        return signers.hold(tx, self.row, self.epoch)
+
+    def release(self) -> None:
+        """Give it back. Harmless if it was lost."""
+        with begin(self._app.engine) as tx:
+            signers.release_lease(tx, self.row, self._owner, self.epoch)
 
 
 def process_name() -> str:

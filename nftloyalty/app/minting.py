@@ -321,8 +321,8 @@ def _check_room(app: App, opened: Opened, source: str, kind: Kind, stamp_type: i
 def _under_way(app: App, opened: Opened, kind: Kind, stamp_type: int | None = None) -> int:
     """Items accepted or sent that the chain has not counted yet; of all stamp types if None."""
     with read(app.engine) as tx:
-        counts = intents.counts_by_state(tx, opened.row.id, kind, stamp_type)
-    return sum(counts.get(state, 0) for state in ON_THEIR_WAY)
+        counts = intents.unfinished(tx, opened.row.id, kind, stamp_type)
+    return sum(counts.values())
 
 
 def _measure(app: App, opened: Opened, kind: Kind, minter: Address, rows: Sequence[Wanted]) -> GasModel:
@@ -399,8 +399,18 @@ def _send(
 
     def waiting() -> int:
         with read(app.engine) as tx:
-            counts = intents.counts_by_state(tx, opened.row.id, mint_plan.kind, mint_plan.stamp_type, sender_row)
-        return sum(counts.get(state, 0) for state in ON_THEIR_WAY)
+            counts = intents.unfinished(tx, opened.row.id, mint_plan.kind, mint_plan.stamp_type, sender_row)
+        return sum(counts.values())
+
+    keys = [row.key for row in mint_plan.rows if row.outcome is not Outcome.DONE]
+
+    def done() -> bool:
+        """One look at least: rows that a former run brought on chain may be final by now. Rows that another key has
+        taken over are counted only once ours are done: there may be many."""
+        if not looked or waiting():
+            return False
+        with read(app.engine) as tx:
+            return intents.unfinished_keys(tx, opened.attached.row, keys) == 0
 
     looked = False
 
@@ -419,8 +429,7 @@ def _send(
         opened.attached,
         signer,
         finality_blocks=opened.program.chain.finality_blocks,
-        # One look at least: rows that a former run brought on chain may be final by now.
-        done=lambda: looked and waiting() == 0,
+        done=done,
         group=Group(opened.row.id, mint_plan.kind, mint_plan.stamp_type),
         tick=tick,
         on_blocked=on_blocked,

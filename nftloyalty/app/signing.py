@@ -340,7 +340,8 @@ def _adopt(app: App, tx: Connection, row: SignerRow, use: Use, epoch: int) -> No
     # Slots are made by signers that are not halted; within this transaction nobody else sees it so.
     signers.resume(tx, row.id)
     kind = use.members[0].kind if use.members else use.minted[0].kind
-    slot = slots.reserve(tx, row.id, epoch, kind, sent.to, sent.data, sent.value, sent.gas, members, app.now())
+    rows = intents.by_ids(tx, members)
+    slot = slots.reserve(tx, row.id, epoch, kind, sent.to, sent.data, sent.value, sent.gas, rows, app.now())
     signers.halt(tx, row.id, _BEHIND)
     if slot.nonce != sent.nonce:
         raise SigningProblem(f"the books of {row.address} have moved since; nothing was changed")

@@ -6,7 +6,7 @@ no answer.
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -402,19 +402,24 @@ class Node:
         for start in range(0, len(raws), MOST_IN_BATCH):
             chunk = raws[start : start + MOST_IN_BATCH]
             calls = [("eth_sendRawTransaction", [_hex(raw)]) for raw in chunk]
-            answers: Iterable[Any]
+            answers: Iterable[Any] | None
             try:
-                answers = [self.__sent(*calls[0])] if len(calls) == 1 else self.batch(calls)
+                answers = self.batch(calls) if len(calls) > 1 and self.__takes_batches else None
+            except NodeRefused:
+                # Sent once more, the same bytes change nothing.
+                self.__takes_batches, answers = False, None
             except ChainProblem as problem:
                 answers = [problem] * len(chunk)
+            if answers is None:
+                answers = [self.__sent(*call) for call in calls]
             hints.extend(_hint(raw, answer) for raw, answer in zip(chunk, answers, strict=True))
         return hints
 
     def __sent(self, method: str, params: Sequence[Any]) -> Any:
         try:
             return self.call(method, params)
-        except NodeRefused as refusal:
-            return refusal
+        except ChainProblem as problem:
+            return problem
 
     # --------------------------------------------------------------------------------------- development nodes only
 
@@ -441,8 +446,11 @@ class Node:
             raise answer
         return self.__block("eth_getBlockByNumber", answer, asked)
 
-    def read_receipt(self, tx_hash: str, answer: Any) -> Receipt | None:
-        """The receipt of `tx_hash` from an item of `batch`. Raises what the item is if the node refused it."""
+    def read_receipt(self, tx_hash: str, answer: Any, topics: Collection[str] | None = None) -> Receipt | None:
+        """The receipt of `tx_hash` from an item of `batch`. Raises what the item is if the node refused it.
+
+        With `topics` only logs with one of these first topics are read and kept: a receipt may hold thousands.
+        """
         method = "eth_getTransactionReceipt"
         if answer is None:
             return None
@@ -459,7 +467,9 @@ class Node:
         items = answer.get("logs")
         if not isinstance(items, list):
             raise self._unusable(method, "it has no logs")
-        logs = tuple(self.__log(method, item) for item in items)
+        if topics is not None:
+            items = [item for item in items if _first_topic(item) in topics]
+        logs = tuple([self.__log(method, item) for item in items])
         if any(log.tx_hash != tx_hash.lower() or log.block_hash != block_hash for log in logs):
             raise self._unusable(method, "it holds logs of another transaction")
         created = answer.get("contractAddress")
@@ -601,6 +611,11 @@ def as_reverted(refusal: NodeRefused) -> Reverted | None:
     if refusal.rpc_code == _REVERT_CODE or "revert" in refusal.rpc_message.lower():
         return Reverted("", {})
     return None
+
+
+def _first_topic(log: Any) -> Any:
+    found = log.get("topics") if isinstance(log, dict) else None
+    return found[0].lower() if isinstance(found, list) and found and isinstance(found[0], str) else None
 
 
 def _hint(raw: bytes, answer: Any) -> Hint:

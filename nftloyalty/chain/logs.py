@@ -5,6 +5,7 @@ Only logs of our own contracts count; a receipt's success proves nothing by itse
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from nftloyalty.chain.abi import event_topic
 from nftloyalty.chain.client import Receipt
@@ -43,6 +44,12 @@ class OpenedProgram:
     salt: bytes
     membership: Address
     stamps: Address
+
+
+@cache
+def outcome_topics() -> frozenset[str]:
+    """First topics of the logs that `outcomes` goes by; the stamp contract's are the same."""
+    return frozenset(event_topic("LoyaltyMembership", name) for name in ("Transfer", "Skipped", "Migrated"))
 
 
 def outcomes(

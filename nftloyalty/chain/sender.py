@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from nftloyalty.chain.client import Block, Call, Node, Receipt
+from nftloyalty.chain.logs import outcome_topics
 from nftloyalty.domain.address import Address
 from nftloyalty.errors import ChainProblem, FeesTooHigh, Reverted
 
@@ -39,10 +40,10 @@ class Fees:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Head, the signer's nonce in it, and receipts by transaction hash, told by one node. None = not mined there.
+    """Head, the signer's nonce and receipts by transaction hash, told by one node in one answer. None = not mined.
 
-    The nonce was asked before the receipts: a nonce that has passed a transaction without a receipt is no accident of
-    the order, as long as the block of the head still stands.
+    The node may have looked for them in any order: a nonce that has passed a transaction without a receipt can be an
+    accident of that. Receipts hold only the logs that tell outcomes.
     """
 
     head: Block
@@ -130,10 +131,12 @@ def look(node: Node, hashes: Sequence[str], signer: Address) -> Sight:
             *(("eth_getTransactionReceipt", [tx_hash]) for tx_hash in hashes),
         ]
     )
+    topics = outcome_topics()
     return Sight(
         head=node.read_block(answers[0]),
         latest_nonce=node.read_quantity("eth_getTransactionCount", answers[1]),
         receipts={
-            tx_hash: node.read_receipt(tx_hash, answer) for tx_hash, answer in zip(hashes, answers[2:], strict=True)
+            tx_hash: node.read_receipt(tx_hash, answer, topics)
+            for tx_hash, answer in zip(hashes, answers[2:], strict=True)
         },
     )

@@ -4,14 +4,13 @@ Addresses of nodes often carry a key, so only scheme, host and port of one are e
 """
 
 import ipaddress
-import json
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import orjson
 import requests
 import urllib3
 
@@ -19,11 +18,6 @@ from nftloyalty.chain.abi import printable
 from nftloyalty.errors import BadInput, NodeUnreachable, Problem
 
 MOST_ANSWER_BYTES = 128 * 1024 * 1024
-MOST_DEPTH = 32
-
-# An unclosed string runs to the end of the text: tried anew at each of its quotes, it would take quadratic time.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_NOT_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 
 
 class Transport:
@@ -70,7 +64,7 @@ class Transport:
         happens outside of the handlers on purpose: requests' own exceptions hold the address, so none may hang on ours
         as its context.
         """
-        body = json.dumps(message, separators=(",", ":")).encode()
+        body = orjson.dumps(message)
         seconds = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
         why = ""
@@ -101,12 +95,13 @@ class Transport:
 
     def __parsed(self, status: int, content: bytes) -> Any:
         answer: Any = None
-        readable = not _too_deep(content)
-        if readable:
-            try:
-                answer = json.loads(content)
-            except ValueError:
-                readable = False
+        readable = True
+        try:
+            # Its depth is bounded. The parser of the standard library recurses in C, and py-evm raises Python's
+            # recursion limit so far that a deep text would overflow the stack and end the process.
+            answer = orjson.loads(content)
+        except ValueError:
+            readable = False
         # Some nodes put a JSON-RPC error into an answer with an HTTP error status: the inner one says more.
         says_why = isinstance(answer, dict) and answer.get("error") is not None and "jsonrpc" in answer
         if not 200 <= status < 300 and not says_why:
@@ -164,19 +159,6 @@ def _read_all(response: requests.Response, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise _TooLate
         pieces.append(piece)
-
-
-def _too_deep(content: bytes) -> bool:
-    """Whether parsing would need more depth than any honest answer has.
-
-    The parser recurses in C, and py-evm raises Python's recursion limit so far that a deep text overflows the stack and
-    ends the process instead of raising RecursionError.
-    """
-    plain = _STRING.sub(b"", content) if b"\\" in content else b"".join(content.split(b'"')[::2])
-    brackets = plain.translate(None, _NOT_BRACKETS)
-    for _ in range(MOST_DEPTH):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return bool(brackets)
 
 
 def _secrets_in(url: str) -> tuple[str, ...]:

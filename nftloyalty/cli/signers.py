@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from nftloyalty.app import signing
+from nftloyalty.app import cancelling, signing
 from nftloyalty.app.opening import attach
 from nftloyalty.app.signing import Finding, Resumption, Standing, Use
 from nftloyalty.cli.session import confirm, err, iso, out, print_json, print_table, running
+from nftloyalty.errors import BadInput, Problem
 
 group = typer.Typer(help="How the keys that send stand; letting a halted one go on.", invoke_without_command=True)
 
@@ -44,6 +45,41 @@ def show(ctx: typer.Context, as_json: Json = False) -> None:
     for each in found:
         for line in _details(each, now):
             out.print(line)
+
+
+@group.command("cancel")
+def cancel(
+    ctx: typer.Context,
+    key: Annotated[str, typer.Argument(help="The key's name or address.")],
+    nonces: Annotated[list[int] | None, typer.Option("--nonce", min=0, help="This nonce; may be repeated.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything sent that no block holds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take back what was sent and no block holds, by an empty transaction in its place, and withdraw what was in it.
+
+    It may be mined all the same: then it stands. Ctrl-C is safe; who sends with this key next goes on with it.
+
+    Example: nftloyalty signers cancel hot --nonce 812
+    """
+    if everything == bool(nonces):
+        raise BadInput("the command", [Problem("signers cancel", "name what to take back: --nonce, or --all alone")])
+    with running(ctx) as (app, program):
+        ended = cancelling.cancel(
+            app,
+            attach(app, program),
+            key,
+            None if everything else nonces,
+            finality_blocks=program.chain.finality_blocks,
+            on_trouble=lambda trouble: err.print(f"{trouble.message}. Trying again; Ctrl-C is safe."),
+        )
+    if as_json:
+        print_json([{"nonce": each.nonce, "withdrawn": each.withdrawn, "transaction": each.tx_hash} for each in ended])
+        return
+    if not ended:
+        out.print("Nothing of this key is under way.")
+    for each in ended:
+        how = "taken back; what was in it is withdrawn" if each.withdrawn else "was mined before it could be taken back"
+        out.print(f"Nonce {each.nonce} {how} ({each.tx_hash})")
 
 
 def _row(each: Standing, now: datetime) -> tuple[str, ...]:

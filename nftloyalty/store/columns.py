@@ -49,6 +49,11 @@ class Wei(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+def json_text(value: Any) -> str:
+    """A JSON value as `JsonText` keeps it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 class JsonText(TypeDecorator[Any]):
     """A JSON value as text with sorted keys: equal values are equal texts."""
 
@@ -56,9 +61,7 @@ class JsonText(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return None if value is None else json_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)

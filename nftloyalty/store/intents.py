@@ -10,17 +10,43 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, not_, or_, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 
 from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
+from nftloyalty.store.columns import json_text
 from nftloyalty.store.tables import attempts, intents, slots
-from nftloyalty.store.writing import MANY, insert_many_new, insert_new, refuse, to_intent
+from nftloyalty.store.writing import MANY, given_rows, insert_many_new, insert_new, refuse, to_intent
 
 # Any constant of our own: the first half of the PostgreSQL lock that bulk intakes of one program take turns on.
 _INTAKE_LOCK = 0x6E6674
 
 _Item = TypeVar("_Item")
+
+# Written out and not as parameters: only so can the database know that an index of such rows alone is enough.
+_WAITS = intents.c.state == literal(IntentState.RECEIVED, intents.c.state.type, literal_execute=True)
+_UNFINISHED = intents.c.state.in_(
+    [
+        literal(state, intents.c.state.type, literal_execute=True)
+        for state in (IntentState.RECEIVED, IntentState.BATCHED)
+    ]
+)
+_GROUP = (intents.c.program, intents.c.kind, intents.c.stamp_type)
 
 
 @dataclass(frozen=True)
@@ -93,6 +119,16 @@ class Landed:
     intent: int
     log_index: int | None
     code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passenger:
+    """One intent of a slot: whom it is for, and which stamp type (0 = a card)."""
+
+    intent: int
+    program: int | None
+    recipient: str | None
+    stamp_type: int
 
 
 @dataclass(frozen=True)
@@ -201,6 +237,39 @@ def reassign(tx: Connection, chain: int, keys: Iterable[str], signer: int, now: 
     return changed
 
 
+def hand_over(
+    tx: Connection, signer: int, former: int, program: int, kinds: Collection[Kind], limit: int, now: datetime
+) -> int:
+    """Let `signer` send up to `limit` of the newest that wait for a `former` one; returns how many changed hands.
+
+    Safe beside the former one's sender: whichever of the two changes a row first has it.
+    """
+    query = (
+        select(intents.c.id)
+        .where(intents.c.signer == former, _WAITS, intents.c.program == program, intents.c.kind.in_(kinds))
+        .order_by(intents.c.id.desc())
+        .limit(limit)
+    )
+    if tx.dialect.name == "postgresql":
+        query = query.with_for_update(skip_locked=True)
+    changed = 0
+    for chunk in _chunks(tx.execute(query).scalars().all()):
+        moved = update(intents).where(
+            intents.c.id.in_(chunk), intents.c.signer == former, intents.c.state == IntentState.RECEIVED
+        )
+        changed += tx.execute(moved.values(signer=signer, updated_at=now)).rowcount
+    return changed
+
+
+def unfinished_keys(tx: Connection, chain: int, keys: Iterable[str]) -> int:
+    """How many of these requests wait or are under way, whoever sends them."""
+    total = 0
+    for chunk in _chunks(keys):
+        query = select(func.count()).where(intents.c.chain == chain, intents.c.request_key.in_(chunk), _UNFINISHED)
+        total += tx.execute(query).scalar_one()
+    return total
+
+
 def get(tx: Connection, public_id: str) -> IntentRow:
     """Raises Unknown."""
     row = tx.execute(select(intents).where(intents.c.public_id == public_id)).one_or_none()
@@ -218,55 +287,74 @@ def by_keys(tx: Connection, chain: int, keys: Iterable[str]) -> dict[str, Intent
     return found
 
 
+def by_ids(tx: Connection, ids: Iterable[int]) -> list[IntentRow]:
+    """These intents, in the order asked. Raises Unknown."""
+    wanted = list(ids)
+    found: dict[int, IntentRow] = {}
+    for chunk in _chunks(wanted):
+        found.update((row.id, IntentRow(*row)) for row in tx.execute(select(intents).where(intents.c.id.in_(chunk))))
+    for each in wanted:
+        if each not in found:
+            raise Unknown(f"there is no intent {each}")
+    return [found[each] for each in wanted]
+
+
 def of_slot(tx: Connection, slot: int) -> list[IntentRow]:
     """The intents that ride in this slot, in the order of its batch."""
     query = select(intents).where(intents.c.slot == slot).order_by(intents.c.position)
     return [IntentRow(*row) for row in tx.execute(query)]
 
 
-def waiting(
-    tx: Connection,
-    signer: int,
-    *,
-    limit: int,
-    only: Group | None = None,
-    skip: Collection[Group] = (),
-) -> list[IntentRow]:
-    """Up to `limit` RECEIVED intents of one group (program, kind, stamp type), oldest first.
-
-    It is the group whose oldest waiting intent is the oldest, so no program waits behind a later airdrop of another.
-    `only` names the group instead; groups in `skip` are passed over (their quota is spent, say). Empty if none waits.
-    """
-    waits = (intents.c.signer == signer, intents.c.state == IntentState.RECEIVED)
-    oldest = select(intents.c.program, intents.c.kind, intents.c.stamp_type).where(*waits)
-    if only is not None:
-        oldest = oldest.where(_in_group(only))
-    for passed in skip:
-        oldest = oldest.where(not_(_in_group(passed)))
-    first = tx.execute(oldest.order_by(intents.c.id).limit(1)).one_or_none()
-    if first is None:
-        return []
-    group = _in_group(Group(*first))
-    query = select(intents).where(*waits, group).order_by(intents.c.id).limit(limit)
-    return [IntentRow(*row) for row in tx.execute(query)]
+def aboard(tx: Connection, slot_ids: Collection[int]) -> dict[int, list[Passenger]]:
+    """What rides in each of these slots, in the order of its batch, as little of it as settling needs."""
+    columns = (intents.c.slot, intents.c.id, intents.c.program, intents.c.recipient, intents.c.stamp_type)
+    query = select(*columns).where(intents.c.slot.in_(slot_ids)).order_by(intents.c.slot, intents.c.position)
+    found: dict[int, list[Passenger]] = {slot: [] for slot in slot_ids}
+    for slot, *rest in tx.execute(query):
+        found[slot].append(Passenger(*rest))
+    return found
 
 
-def counts_by_state(
+def groups(tx: Connection, signer: int) -> list[Group]:
+    """The groups of which something waits for this signer. Takes as long as there are groups, however much waits."""
+    # From each group straight to the next one: DISTINCT would read every row that waits. Column by column, for SQLite
+    # goes through the whole group it starts from to find what is beyond three columns taken together.
+    found: list[Group] = []
+    some = intents.c.program.is_not(None)
+    this = _first_group(tx, signer, ~some) or _first_group(tx, signer, some)
+    while this is not None:
+        found.append(this)
+        program = ~some if this.program is None else intents.c.program == this.program
+        this = (
+            _first_group(tx, signer, program, intents.c.kind == this.kind, intents.c.stamp_type > this.stamp_type)
+            or _first_group(tx, signer, program, intents.c.kind > this.kind)
+            or _first_group(tx, signer, some if this.program is None else intents.c.program > this.program)
+        )
+    return found
+
+
+def waiting(tx: Connection, signer: int, group: Group, *, limit: int) -> list[IntentRow]:
+    """The oldest RECEIVED intents of one group, up to `limit`."""
+    query = select(intents).where(intents.c.signer == signer, _WAITS, _in_group(group))
+    return [IntentRow(*row) for row in tx.execute(query.order_by(intents.c.id).limit(limit))]
+
+
+def unfinished(
     tx: Connection,
     program: int,
-    kind: Kind | None = None,
+    kind: Kind,
     stamp_type: int | None = None,
     signer: int | None = None,
 ) -> dict[IntentState, int]:
-    """How many intents of a program are in each state; states with none are left out."""
-    query = select(intents.c.state, func.count()).where(intents.c.program == program).group_by(intents.c.state)
-    if kind is not None:
-        query = query.where(intents.c.kind == kind)
+    """How many intents of a program wait (RECEIVED) and are under way (BATCHED); states with none are left out."""
+    query = select(intents.c.state, func.count()).where(
+        intents.c.program == program, intents.c.kind == kind, _UNFINISHED
+    )
     if stamp_type is not None:
         query = query.where(intents.c.stamp_type == stamp_type)
     if signer is not None:
         query = query.where(intents.c.signer == signer)
-    return {row[0]: row[1] for row in tx.execute(query)}
+    return {row[0]: row[1] for row in tx.execute(query.group_by(intents.c.state))}
 
 
 def hold_unchanged(tx: Connection, rows: Sequence[IntentRow]) -> bool:
@@ -339,26 +427,28 @@ def mark_told(tx: Connection, intent: int) -> None:
     tx.execute(update(intents).where(intents.c.id == intent).values(args={**args, "told": True}))
 
 
-def batch(tx: Connection, signer: int, slot: int, ids: Sequence[int], now: datetime) -> None:
-    """RECEIVED → BATCHED in this order. Only for `slots.reserve`. All of them, or IllegalTransition."""
-    if not ids:
+def batch(tx: Connection, signer: int, slot: int, members: Sequence[IntentRow], now: datetime) -> None:
+    """RECEIVED → BATCHED in this order, if each is still as it was read. Only for `slots.reserve`. All of them, or
+    IllegalTransition."""
+    if not members:
         return
+    # What a slot's calldata is made of: all else of an intent never changes.
+    rows = [(row.id, place, json_text(row.args)) for place, row in enumerate(members)]
+    given = given_rows(tx, rows, intent=BigInteger(), place=Integer(), args=Text())
     query = (
         update(intents)
         .where(
-            intents.c.id == bindparam("intent"),
+            intents.c.id == given.c.intent,
             intents.c.signer == signer,
             intents.c.state == IntentState.RECEIVED,
+            type_coerce(intents.c.args, Text) == given.c.args,
         )
         .values(
-            **to_intent(IntentState.RECEIVED, IntentState.BATCHED),
-            slot=slot,
-            position=bindparam("place"),
-            updated_at=now,
+            **to_intent(IntentState.RECEIVED, IntentState.BATCHED), slot=slot, position=given.c.place, updated_at=now
         )
     )
-    changed = tx.execute(query, [{"intent": intent, "place": place} for place, intent in enumerate(ids)])
-    if changed.rowcount != len(ids):
+    if tx.execute(query).rowcount != len(members):
+        ids = [row.id for row in members]
         _refuse_first(tx, ids, IntentState.BATCHED, and_(intents.c.slot == slot, intents.c.signer == signer))
 
 
@@ -372,21 +462,22 @@ def mark_included(tx: Connection, slot: int, landed: Sequence[Landed], now: date
         raise IllegalTransition(f"slot {slot} carried out nothing: its intents", "batched", "included")
     if not landed:
         return
+    rows = [(one.intent, one.log_index, one.code) for one in landed]
+    given = given_rows(tx, rows, intent=BigInteger(), log_index=Integer(), code=Integer())
     query = (
         update(intents)
-        .where(intents.c.id == bindparam("intent"), intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
+        .where(intents.c.id == given.c.intent, intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
         .values(
             **to_intent(IntentState.BATCHED, IntentState.INCLUDED),
             tx_hash=seen.tx_hash,
             block_number=seen.block_number,
             block_hash=seen.block_hash,
-            log_index=bindparam("at_log"),
-            code=bindparam("skip_code"),
+            log_index=given.c.log_index,
+            code=given.c.code,
             updated_at=now,
         )
     )
-    values = [{"intent": one.intent, "at_log": one.log_index, "skip_code": one.code} for one in landed]
-    if tx.execute(query, values).rowcount != len(landed):
+    if tx.execute(query).rowcount != len(landed):
         ids = [one.intent for one in landed]
         _refuse_first(tx, ids, IntentState.INCLUDED, and_(intents.c.slot == slot))
 
@@ -532,6 +623,12 @@ def _refuse_first(tx: Connection, ids: Sequence[int], new: IntentState, done: Co
         if intent not in reached:
             refuse(tx, intents, intent, new)
         reached.remove(intent)
+
+
+def _first_group(tx: Connection, signer: int, *beyond: ColumnElement[bool]) -> Group | None:
+    query = select(*_GROUP).where(intents.c.signer == signer, _WAITS, *beyond).order_by(*_GROUP).limit(1)
+    row = tx.execute(query).one_or_none()
+    return None if row is None else Group(*row)
 
 
 def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:

@@ -18,13 +18,16 @@ from nftloyalty.store.writing import insert_new
 
 @dataclass(frozen=True)
 class SignerRow:
-    """`next_nonce` is None until the chain was asked once; `halted` says why no new slot may be made."""
+    """`next_nonce` is None until the chain was asked once; `halted` says why no new slot may be made, `waits_for` what
+    its sender waits for."""
 
     id: int
     chain: int
     address: str
     next_nonce: int | None
     halted: str | None
+    waits_for: str | None
+    waits_since: datetime | None
     lease_owner: str | None
     lease_epoch: int
     lease_until: datetime | None
@@ -50,6 +53,12 @@ def get(tx: Connection, signer: int) -> SignerRow:
     if row is None:
         raise Unknown(f"there is no signer {signer}")
     return SignerRow(*row)
+
+
+def list_all(tx: Connection, chain: int) -> list[SignerRow]:
+    """Every signer of a chain, in the order they were first used."""
+    query = select(signers).where(signers.c.chain == chain).order_by(signers.c.id)
+    return [SignerRow(*row) for row in tx.execute(query)]
 
 
 def take_lease(
@@ -108,8 +117,9 @@ def hold(tx: Connection, signer: int, epoch: int) -> SignerRow:
     return row
 
 
-def take_nonce(tx: Connection, signer: int, epoch: int) -> int:
-    """The next nonce, never handed out again. Only for `slots.reserve`, which makes its slot in the same transaction.
+def take_nonces(tx: Connection, signer: int, epoch: int, count: int) -> int:
+    """The first of the next `count` nonces, never handed out again. Only for what makes their slots in the same
+    transaction.
 
     Raises SignerBusy (fenced), SignerHalted, or SigningProblem if the chain was never asked for the first nonce.
     """
@@ -122,11 +132,11 @@ def take_nonce(tx: Connection, signer: int, epoch: int) -> int:
             signers.c.halted.is_(None),
             signers.c.next_nonce.is_not(None),
         )
-        .values(next_nonce=signers.c.next_nonce + 1)
+        .values(next_nonce=signers.c.next_nonce + count)
         .returning(signers.c.next_nonce)
     ).scalar_one_or_none()
     if after is not None:
-        return int(after) - 1
+        return int(after) - count
     row = hold(tx, signer, epoch)
     if row.halted is not None:
         raise SignerHalted(f"{row.address} is halted: {row.halted}", mend="settle the cause, then resume the signer")
@@ -145,6 +155,14 @@ def set_next_nonce_first_time(tx: Connection, signer: int, nonce: int) -> int:
 def halt(tx: Connection, signer: int, reason: str) -> None:
     """No new slots for this signer. The first reason stays: what came later is often its consequence."""
     tx.execute(update(signers).where(signers.c.id == signer).values(halted=func.coalesce(signers.c.halted, reason)))
+
+
+def note_waiting(tx: Connection, signer: int, reason: str | None, now: datetime) -> None:
+    """Write down what this signer's sender waits for, for all who watch; None = it goes on. Its time is that of the
+    first word of the same reason."""
+    changed = signers.c.waits_for.is_distinct_from(reason)
+    since = None if reason is None else now
+    tx.execute(update(signers).where(signers.c.id == signer, changed).values(waits_for=reason, waits_since=since))
 
 
 def resume(tx: Connection, signer: int) -> None:

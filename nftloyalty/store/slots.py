@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, insert, select, 
 from nftloyalty.domain.intent import OPEN_SLOT_STATES, Kind, SlotState
 from nftloyalty.errors import SigningProblem, Unknown
 from nftloyalty.store import intents, signers
+from nftloyalty.store.intents import IntentRow
 from nftloyalty.store.tables import attempts, slots
 from nftloyalty.store.tables import signers as signers_table
 from nftloyalty.store.writing import refuse, to_slot
@@ -24,7 +25,10 @@ NOT_INCLUDED = (SlotState.RESERVED, SlotState.SIGNED, SlotState.BROADCASTING)
 
 @dataclass(frozen=True)
 class SlotRow:
-    """`calldata` is what every attempt but a no-op carries. `tx_hash`, the block and `succeeded` are set together."""
+    """`calldata` is what every attempt but a no-op carries. `tx_hash`, the block and `succeeded` are set together.
+
+    `cancel_asked_at` is when an operator asked for a no-op in its place.
+    """
 
     id: int
     signer: int
@@ -40,6 +44,7 @@ class SlotRow:
     block_number: int | None
     block_hash: str | None
     succeeded: bool | None
+    cancel_asked_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -72,7 +77,8 @@ class OpenSlot:
 
 @dataclass(frozen=True)
 class WatchedSlot:
-    """What watching needs to know of an open slot, without the bytes. `hashes` are all its attempts' hashes."""
+    """What watching needs to know of an open slot, without the bytes. `hashes` are all its attempts' hashes, `noops`
+    those of the empty ones among them; `cancel_asked` = an operator wants it taken back."""
 
     id: int
     nonce: int
@@ -83,6 +89,8 @@ class WatchedSlot:
     block_hash: str | None
     succeeded: bool | None
     hashes: tuple[str, ...]
+    noops: frozenset[str]
+    cancel_asked: bool
     last_sent_at: datetime | None
 
 
@@ -95,15 +103,16 @@ def reserve(
     calldata: bytes,
     value: int,
     gas_limit: int,
-    intent_ids: Sequence[int],
+    members: Sequence[IntentRow],
     now: datetime,
 ) -> SlotRow:
     """Take the next nonce for this call and put these waiting intents into it, in this order: all or nothing.
 
     `value` is in wei. Raises SignerBusy if the lease of `epoch` is lost, SignerHalted, and IllegalTransition if one of
-    the intents waits no longer or belongs to another signer; then the transaction must be rolled back.
+    the intents waits no longer, belongs to another signer or is asked for otherwise than it was read; then the
+    transaction must be rolled back.
     """
-    nonce = signers.take_nonce(tx, signer, epoch)
+    nonce = signers.take_nonces(tx, signer, epoch, 1)
     row = tx.execute(
         insert(slots)
         .values(
@@ -121,7 +130,7 @@ def reserve(
         )
         .returning(*slots.c)
     ).one()
-    intents.batch(tx, signer, row.id, intent_ids, now)
+    intents.batch(tx, signer, row.id, members, now)
     return SlotRow(*row)
 
 
@@ -230,6 +239,34 @@ def open_slots(tx: Connection, signer: int, states: Collection[SlotState] = OPEN
     return [OpenSlot(slot, made.get(slot.id, ())) for slot in found]
 
 
+def ask_cancel(tx: Connection, signer: int, nonces: Collection[int] | None, now: datetime) -> int:
+    """Have the sender use up these nonces (None = all under way) with empty transactions; returns how many were asked
+    for by now. What is on chain already, or asked for, is left alone."""
+    query = update(slots).where(
+        slots.c.signer == signer, slots.c.state.in_(NOT_INCLUDED), slots.c.cancel_asked_at.is_(None)
+    )
+    if nonces is not None:
+        query = query.where(slots.c.nonce.in_(list(nonces)))
+    return tx.execute(query.values(cancel_asked_at=now)).rowcount
+
+
+def is_noop(tx: Connection, slot: int) -> bool:
+    """Whether what a block holds for this slot is an empty attempt."""
+    return tx.execute(select(slots.c.id).where(slots.c.id == slot, _noop())).one_or_none() is not None
+
+
+def to_cancel(tx: Connection, signer: int) -> list[OpenSlot]:
+    """Slots whose cancelling was asked for and that have no empty attempt yet."""
+    asked = (slots.c.signer == signer, slots.c.state.in_(NOT_INCLUDED), slots.c.cancel_asked_at.is_not(None))
+    if tx.execute(select(slots.c.id).where(*asked).limit(1)).one_or_none() is None:
+        return []
+    return [
+        each
+        for each in open_slots(tx, signer, NOT_INCLUDED)
+        if each.slot.cancel_asked_at is not None and not any(attempt.noop for attempt in each.attempts)
+    ]
+
+
 def watched(tx: Connection, signer: int) -> list[WatchedSlot]:
     """The signer's slots that may be on chain and are not final, lowest nonce first, without loading any bytes."""
     query = (
@@ -242,8 +279,10 @@ def watched(tx: Connection, signer: int) -> list[WatchedSlot]:
             slots.c.block_number,
             slots.c.block_hash,
             slots.c.succeeded,
+            slots.c.cancel_asked_at,
             attempts.c.tx_hash.label("attempt_hash"),
             attempts.c.seq,
+            attempts.c.noop,
             attempts.c.last_sent_at,
         )
         .join(attempts, attempts.c.slot == slots.c.id)
@@ -267,16 +306,29 @@ def watched(tx: Connection, signer: int) -> list[WatchedSlot]:
                 block_hash=first.block_hash,
                 succeeded=first.succeeded,
                 hashes=tuple(row.attempt_hash for row in rows),
+                noops=frozenset(row.attempt_hash for row in rows if row.noop),
+                cancel_asked=first.cancel_asked_at is not None,
                 last_sent_at=max(sent, default=None),
             )
         )
     return result
 
 
-def not_included_count(tx: Connection, signer: int) -> int:
-    """Slots that no block holds yet: what the window of transactions in flight is measured by."""
-    query = select(func.count()).where(slots.c.signer == signer, slots.c.state.in_(NOT_INCLUDED))
-    return int(tx.execute(query).scalar_one())
+@dataclass(frozen=True)
+class InFlight:
+    """Transactions that no block holds yet: how many, and the gas they may use."""
+
+    count: int
+    gas: int
+
+
+def in_flight(tx: Connection, signer: int) -> InFlight:
+    """What the window of a signer is measured by."""
+    query = select(func.count(), func.coalesce(func.sum(slots.c.gas_limit), 0)).where(
+        slots.c.signer == signer, slots.c.state.in_(NOT_INCLUDED)
+    )
+    count, gas = tx.execute(query).one()
+    return InFlight(int(count), int(gas))
 
 
 def promised_wei(tx: Connection, signer: int) -> int:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
@@ -75,6 +76,11 @@ def _known(column: str, words: Iterable[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(repr(word.value) for word in words)})", name=f"{column}_known")
 
 
+def _only(condition: str) -> dict[str, Any]:
+    """Options of an index that leaves out all other rows."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 chains = Table(
     "chains",
     metadata,
@@ -120,6 +126,9 @@ signers = Table(
     Column("next_nonce", BigInteger),
     # Why this signer may make no new slots; NULL = it may.
     Column("halted", Text),
+    # What its sender waits for before anything more can be sent, in words, and since when; NULL = nothing.
+    Column("waits_for", Text),
+    Column("waits_since", UtcDateTime),
     Column("lease_owner", String(200)),
     # The fencing number: every taking of the lease raises it, and a sender with an older one is refused.
     Column("lease_epoch", BigInteger, nullable=False, server_default="0"),
@@ -147,6 +156,8 @@ slots = Table(
     Column("block_number", BigInteger),
     Column("block_hash", HASH),
     Column("succeeded", Boolean),
+    # When an operator asked to use up the nonce with an empty transaction and to withdraw what was in it.
+    Column("cancel_asked_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("signer", "nonce"),
@@ -218,11 +229,17 @@ intents = Table(
     CheckConstraint("state NOT IN ('batched', 'included', 'final') OR slot IS NOT NULL", name="batched_has_slot"),
     CheckConstraint("state NOT IN ('received', 'cancelled') OR slot IS NULL", name="waiting_has_no_slot"),
     CheckConstraint("state NOT IN ('included', 'final') OR tx_hash IS NOT NULL", name="included_has_hash"),
-    # The oldest waiting intent of a signer; then the oldest of its group. One index can't give both without a sort.
-    Index("ix_intents_signer_state_id", "signer", "state", "id"),
-    Index("ix_intents_group", "signer", "state", "program", "kind", "stamp_type", "id"),
+    # What is done stays out of the first two: most rows of an old database, and each would be written to them twice.
+    Index("ix_intents_waiting", "signer", "program", "kind", "stamp_type", "id", **_only("state = 'received'")),
+    Index(
+        "ix_intents_unfinished",
+        "program",
+        "kind",
+        "stamp_type",
+        "state",
+        **_only("state IN ('received', 'batched')"),
+    ),
     Index("ix_intents_slot", "slot"),
-    Index("ix_intents_counts", "program", "kind", "stamp_type", "state"),
 )
 
 vouchers = Table(

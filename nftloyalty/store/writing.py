@@ -1,10 +1,24 @@
 """Two ways of writing that every table needs: insert unless it exists, and change a state only from the right one."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from sqlalchemy import ARRAY, Column, Connection, Insert, Table, column, func, literal, select
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Connection,
+    Insert,
+    Subquery,
+    Table,
+    TableValuedAlias,
+    column,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
 
 from nftloyalty.domain.intent import IllegalTransition, IntentState, SlotState, check_transition
 from nftloyalty.errors import Unknown
@@ -43,6 +57,21 @@ def insert_many_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, An
         .returning(key)
     )
     return len(tx.execute(query).all())
+
+
+def given_rows(
+    tx: Connection, rows: Sequence[Sequence[Any]], **columns: TypeEngine[Any]
+) -> Subquery | TableValuedAlias:
+    """Rows of plain values as something an UPDATE can join, in one parameter or one a column: a statement for each row
+    is what takes both databases' clients long."""
+    if tx.dialect.name == "sqlite":
+        each = func.json_each(json.dumps(rows)).table_valued("value")
+        picked = [func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(columns)]
+        # With a limit it is made first and the table is searched for it; else SQLite does it the other way round.
+        return select(*picked).limit(-1).subquery("given")
+    arrays = [literal([row[place] for row in rows], ARRAY(type_)) for place, type_ in enumerate(columns.values())]
+    named = (column(name, type_) for name, type_ in columns.items())
+    return func.unnest(*arrays).table_valued(*named).render_derived("given")
 
 
 def refuse(tx: Connection, table: Table, row: int, new: IntentState | SlotState, why: str = "") -> NoReturn:

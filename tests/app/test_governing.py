@@ -1,5 +1,6 @@
 """Powers over an open program: who may do what, what is refused, and what is signed elsewhere."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -331,10 +332,10 @@ def test_a_tier_that_somebody_else_set_meanwhile_is_told(world: World, monkeypat
     world.mint_outside(wallet)
     send = Sender._send
 
-    def outrun(engine: Sender, attempt: AttemptRow) -> None:
+    def outrun(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
         monkeypatch.undo()
         world.send_outside(Membership.encode_set_tier_batch([tier_item(wallet, 2)]))
-        send(engine, attempt)
+        send(engine, attempts)
 
     done(governing.grant(world.app, world.here, Role.MANAGER, OUTSIDER, quiet))
     monkeypatch.setattr(Sender, "_send", outrun)
@@ -428,11 +429,11 @@ def test_an_act_that_failed_on_chain_is_over_and_can_be_asked_for_again(
     send = Sender._send
     paused: list[bool] = []
 
-    def pause_first(engine: Sender, attempt: AttemptRow) -> None:
+    def pause_first(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
         if not paused:
             paused.append(True)
             done(governing.pause(world.app, world.here, quiet))
-        send(engine, attempt)
+        send(engine, attempts)
 
     monkeypatch.setattr(Sender, "_send", pause_first)
     with pytest.raises(ChainProblem, match="could not make"):

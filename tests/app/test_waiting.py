@@ -10,6 +10,7 @@ from nftloyalty.app.calls import ACTS
 from nftloyalty.app.gathering import Gathering, Ready, Spoiled
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
+from nftloyalty.app.settling import halt
 from nftloyalty.app.waiting import Unfinished, telling_what_stays
 from nftloyalty.domain.intent import Kind
 from nftloyalty.domain.program import Program
@@ -94,7 +95,7 @@ def test_a_running_sender_and_a_halted_signer_are_named(anew: Anew, monkeypatch:
     with Sender(world.app, here.attached, signer_of(world.app, "hot"), finality_blocks=None) as sender:
         assert "being sent by" in shown(world)[0].why
         with pytest.raises(Exception, match="halted"):
-            sender._halt("foreign nonce 9")
+            halt(world.app, sender._row, sender.signer.address, "foreign nonce 9")
     assert shown(world)[0].why == "its signer is halted: foreign nonce 9"
 
 
@@ -168,7 +169,7 @@ def test_rows_withdrawn_under_a_senders_hands_are_not_sent(anew: Anew, monkeypat
     gone = file[1].split(",")[0]
     reserve = Sender._reserve
 
-    def meanwhile(engine: Sender, ready: Ready) -> SlotRow | None:
+    def meanwhile(engine: Sender, ready: Sequence[Ready]) -> list[SlotRow]:
         monkeypatch.undo()
         assert cancel(world, recipient=gone) == 1
         return reserve(engine, ready)
@@ -194,7 +195,7 @@ def test_an_act_that_is_stopped_tells_what_goes_on(anew: Anew, monkeypatch: pyte
     wallet = new_wallet()
     world.mint_outside(wallet)
 
-    def no_answer(engine: Sender, attempt: AttemptRow) -> None:
+    def no_answer(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
         raise NodeUnreachable("http://127.0.0.1:9", "a test")
 
     with monkeypatch.context() as broken, pytest.raises(NodeUnreachable) as stopped:

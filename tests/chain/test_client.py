@@ -446,10 +446,29 @@ def test_a_node_that_takes_no_batches_is_asked_one_by_one(liar: Liar) -> None:
     assert sum(isinstance(request, list) for request in liar.requests) == 1, "once told is enough"
 
 
-def test_signed_bytes_are_not_sent_again_one_by_one(liar: Liar) -> None:
-    liar.answer = no_batches
-    assert [hint.kind for hint in Node(liar.url).send_raw_many([b"1", b"2"])] == [HintKind.REFUSED] * 2
-    assert len(liar.requests) == 1
+def test_a_node_that_takes_no_batches_is_sent_to_one_by_one(liar: Liar) -> None:
+    liar.answer = lambda exchange, request: (
+        no_batches(exchange, request) if isinstance(request, list) else exchange.result(request, RAW_HASH)
+    )
+    node = Node(liar.url)
+    assert [hint.kind for hint in node.send_raw_many([RAW, RAW])] == [HintKind.ACCEPTED] * 2
+    assert [type(request) for request in liar.requests] == [list, dict, dict]
+    assert [hint.kind for hint in node.send_raw_many([RAW, RAW])] == [HintKind.ACCEPTED] * 2
+    assert sum(isinstance(request, list) for request in liar.requests) == 1, "once told is enough"
+
+
+def test_one_transaction_that_gets_no_answer_does_not_keep_the_next_from_being_sent(liar: Liar) -> None:
+    def answer(exchange: Exchange, request: Any) -> None:
+        if isinstance(request, list):
+            no_batches(exchange, request)
+        elif len(liar.requests) == 2:
+            exchange.hang_up()
+        else:
+            exchange.result(request, RAW_HASH)
+
+    liar.answer = answer
+    hints = Node(liar.url).send_raw_many([b"x", RAW])
+    assert [hint.kind for hint in hints] == [HintKind.UNKNOWN, HintKind.ACCEPTED]
 
 
 # ------------------------------------------------------------------------------------------------------ blocks and such

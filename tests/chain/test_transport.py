@@ -1,36 +1,33 @@
-"""What comes over the wire is looked at before it is parsed."""
-
-import json
-from typing import Any
+"""What comes over the wire is not trusted to be small or shallow."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from nftloyalty.chain import transport
+from nftloyalty.chain.client import Node
+from nftloyalty.errors import NodeUnreachable
+from tests.chain.liar import Liar
 
-
-@given(
-    st.recursive(
-        st.none() | st.text(alphabet='[]{}"\\a', max_size=6) | st.integers(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('[{"\\', max_size=3), inner, max_size=3),
-        max_leaves=20,
-    )
-)
-def test_brackets_in_texts_are_not_taken_for_depth(value: Any) -> None:
-    assert not transport._too_deep(json.dumps(value).encode())
+DEPTH = 100_000
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "[" * 90 + "]" * 90,
-        '{"a":' * 90 + "1" + "}" * 90,
-        "[" * 90,
-        # Closing brackets in texts that would hide the depth from one who counts carelessly.
-        '["]",' * 90 + "1" + "]" * 90,
-        '["\\"]",' * 90 + "1" + "]" * 90,
+        "[" * DEPTH + "]" * DEPTH,
+        '{"a":' * DEPTH + "1" + "}" * DEPTH,
+        "[" * DEPTH,
+        '{"jsonrpc":"2.0","id":1,"result":' + "[" * DEPTH + "]" * DEPTH + "}",
+        '["]",' * DEPTH + "1" + "]" * DEPTH,
     ],
+    ids=["lists", "objects", "never closed", "in an answer", "with brackets in texts"],
 )
-def test_depth_is_found_before_the_parser_meets_it(text: str) -> None:
-    assert transport._too_deep(text.encode())
+def test_a_deep_answer_is_an_error_and_does_not_end_the_process(liar: Liar, text: str) -> None:
+    """py-evm raises Python's recursion limit so far that a parser which recurses in C overflows the stack."""
+    liar.answer = lambda exchange, request: exchange.send(text.encode())
+    with pytest.raises(NodeUnreachable, match="not JSON"):
+        Node(liar.url).chain_id()
+
+
+def test_brackets_in_texts_are_not_taken_for_depth(liar: Liar) -> None:
+    text = "[{" * DEPTH + '"\\'
+    liar.answer = lambda exchange, request: exchange.result(request, text)
+    assert Node(liar.url).call("eth_foo") == text

@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from nftloyalty.domain.holding import Fact, FactKind
-from nftloyalty.domain.intent import Kind
+from nftloyalty.domain.intent import IntentState, Kind
 from nftloyalty.store import chains, index, index_steps, intents, programs, signers, slots
 from nftloyalty.store.index import Header, PositionRow
-from nftloyalty.store.intents import IntentRow, NewIntent
+from nftloyalty.store.intents import Group, IntentRow, NewIntent
 from nftloyalty.store.programs import ProgramRow
 from nftloyalty.store.slots import AttemptRow, SlotRow
+from nftloyalty.store.tables import intents as intent_table
 from nftloyalty.store.tables import metadata
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -101,7 +102,7 @@ def reserved(tx: Connection, ground: Ground, members: Sequence[IntentRow], calld
         calldata,
         0,
         500_000,
-        [member.id for member in members],
+        members,
         NOW,
     )
 
@@ -157,6 +158,22 @@ def indexed(tx: Connection, ground: Ground) -> PositionRow:
     found = index.position(tx, ground.program)
     assert found is not None
     return found
+
+
+def cards(ground: Ground) -> Group:
+    return Group(ground.program, Kind.MINT_CARD, 0)
+
+
+def waiting_cards(tx: Connection, ground: Ground, *, limit: int) -> list[IntentRow]:
+    return intents.waiting(tx, ground.signer, cards(ground), limit=limit)
+
+
+def counts(tx: Connection, program_: int, kind: Kind | None = None) -> dict[IntentState, int]:
+    """How many intents of a program are in which state."""
+    query = select(intent_table.c.state, func.count()).where(intent_table.c.program == program_)
+    if kind is not None:
+        query = query.where(intent_table.c.kind == kind)
+    return {row[0]: row[1] for row in tx.execute(query.group_by(intent_table.c.state))}
 
 
 def everything(tx: Connection) -> dict[str, list[tuple[Any, ...]]]:

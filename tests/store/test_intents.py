@@ -1,15 +1,15 @@
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
 from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
 from nftloyalty.store import chains, intents, signers, slots
-from nftloyalty.store.engine import begin, open_engine, read, upgrade
+from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Accepted, Group, Landed, NewIntent, Settled
 from nftloyalty.store.tables import intents as intents_table
 from tests.store.build import (
@@ -18,6 +18,7 @@ from tests.store.build import (
     OTHER_BLOCK,
     Ground,
     accepted,
+    cards,
     everything,
     new_intent,
     prepared,
@@ -26,6 +27,7 @@ from tests.store.build import (
     run_together,
     sent,
     signed,
+    waiting_cards,
     wallet,
 )
 
@@ -166,44 +168,49 @@ def test_what_waits_comes_by_groups_and_oldest_first(engine: Engine, ground: Gro
         accepted(tx, ground, [5, 6], kind=Kind.MINT_STAMP, stamp_type=1)
         accepted(tx, ground, [7], kind=Kind.MINT_STAMP, stamp_type=2)
         accepted(tx, ground, [8, 9], program=None, kind=Kind.CALL)
-        taken = []
-        while waiting := intents.waiting(tx, ground.signer, limit=2):
-            taken.append([int(str(each.recipient), 16) for each in waiting])
-            reserved(tx, ground, waiting)
-    assert taken == [[1, 2], [3], [4], [5, 6], [7], [8, 9]]
+        waits = {
+            group: [int(str(each.recipient), 16) for each in intents.waiting(tx, ground.signer, group, limit=2)]
+            for group in intents.groups(tx, ground.signer)
+        }
+        assert waits == {
+            Group(None, Kind.CALL, 0): [8, 9],
+            cards(ground): [1, 2],
+            Group(ground.program, Kind.MINT_STAMP, 1): [5, 6],
+            Group(ground.program, Kind.MINT_STAMP, 2): [7],
+            Group(tea, Kind.MINT_CARD, 0): [3],
+        }
+        assert intents.waiting(tx, ground.signer, Group(tea, Kind.MINT_STAMP, 1), limit=2) == []
+        reserved(tx, ground, waiting_cards(tx, ground, limit=2))
+        assert [each.recipient for each in waiting_cards(tx, ground, limit=2)] == [wallet(4)]
 
 
-def test_no_program_waits_behind_a_later_airdrop_of_another(engine: Engine, ground: Ground) -> None:
+def test_each_of_many_groups_is_found_once(engine: Engine, ground: Ground) -> None:
+    """Of all kinds, with and without a program, whatever order the database sorts words in."""
+    wanted = set()
     with begin(engine) as tx:
-        tea = program(tx, ground.chain, "tea").id
-        accepted(tx, ground, range(100, 110))
-        accepted(tx, ground, [1], program=tea)
-        accepted(tx, ground, range(110, 200))
-        served = []
-        for _ in range(3):
-            waiting = intents.waiting(tx, ground.signer, limit=10)
-            served.append(waiting[0].program)
-            reserved(tx, ground, waiting)
-    assert served == [ground.program, tea, ground.program]
+        programs_ = [ground.program, *(program(tx, ground.chain, f"tea{number}").id for number in range(12))]
+        number = 0
+        for program_ in [None, *programs_]:
+            for kind in Kind:
+                for stamp_type in [1, 7, 120] if kind in (Kind.MINT_STAMP, Kind.CLAIM_STAMP) else [0]:
+                    accepted(tx, ground, [number, number + 1], program=program_, kind=kind, stamp_type=stamp_type)
+                    number += 2
+                    wanted.add(Group(program_, kind, stamp_type))
+        found = intents.groups(tx, ground.signer)
+    assert len(found) == len(wanted) == 14 * 10
+    assert set(found) == wanted
 
 
-def test_one_group_can_be_named_and_skipped_groups_are_passed_over(engine: Engine, ground: Ground) -> None:
-    cards = Group(ground.program, Kind.MINT_CARD, 0)
-    calls = Group(None, Kind.CALL, 0)
+def test_a_group_of_which_nothing_waits_is_none(engine: Engine, ground: Ground) -> None:
     with begin(engine) as tx:
-        accepted(tx, ground, [1])
-        accepted(tx, ground, [2], program=None, kind=Kind.CALL)
-        accepted(tx, ground, [3], kind=Kind.MINT_STAMP, stamp_type=9)
-
-        def first(**narrowed: object) -> list[str | None]:
-            return [each.recipient for each in intents.waiting(tx, ground.signer, limit=5, **narrowed)]  # type: ignore[arg-type]
-
-        assert first(only=Group(ground.program, Kind.MINT_STAMP, 9)) == [wallet(3)]
-        assert first(only=calls) == [wallet(2)]
-        assert first(only=Group(ground.program, Kind.MINT_STAMP, 8)) == []
-        assert first(skip=[cards]) == [wallet(2)]
-        assert first(skip=[cards, calls]) == [wallet(3)]
-        assert first(skip=[cards], only=cards) == []
+        other = signers.register(tx, ground.chain, wallet(77)).id
+        accepted(tx, ground, [1], signer=other)
+        assert intents.groups(tx, ground.signer) == []
+        reserved(tx, ground, accepted(tx, ground, [2, 3]))
+        (gone,) = accepted(tx, ground, [4], program=None, kind=Kind.CALL)
+        intents.cancel(tx, [gone.id], NOW)
+        assert intents.groups(tx, ground.signer) == []
+        assert intents.groups(tx, other) == [cards(ground)]
 
 
 def test_only_what_is_received_by_this_signer_waits(engine: Engine, ground: Ground) -> None:
@@ -213,69 +220,30 @@ def test_only_what_is_received_by_this_signer_waits(engine: Engine, ground: Grou
         accepted(tx, ground, [4], signer=other)
         reserved(tx, ground, [batched])
         intents.reject(tx, [rejected.id], NOW, error="no")
-        assert [each.recipient for each in intents.waiting(tx, ground.signer, limit=9)] == [wallet(3)]
-        assert [each.recipient for each in intents.waiting(tx, other, limit=9)] == [wallet(4)]
+        assert [each.recipient for each in waiting_cards(tx, ground, limit=9)] == [wallet(3)]
+        assert [each.recipient for each in intents.waiting(tx, other, cards(ground), limit=9)] == [wallet(4)]
 
 
-def test_every_step_of_a_sender_finds_its_rows_by_index(tmp_path: Path) -> None:
-    """The plans of SQLite, which has no statistics here, for all that is asked again and again."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'loyalty.db'}")
-    upgrade(engine)
+def test_what_waits_and_what_is_under_way_is_counted(engine: Engine, ground: Ground) -> None:
+    received, batched = IntentState.RECEIVED, IntentState.BATCHED
     with begin(engine) as tx:
-        ground = prepared(tx)
-        intents.accept_many(tx, [new_intent(ground, number) for number in range(2_000)], NOW)
-        for _ in range(20):
-            sent(tx, ground, intents.waiting(tx, ground.signer, limit=10))
-    asked: list[tuple[str, tuple[object, ...]]] = []
-
-    def listen(_connection: object, _cursor: object, statement: str, values: tuple[object, ...], *_: object) -> None:
-        if statement.startswith("SELECT"):
-            asked.append((statement, values))
-
-    event.listen(engine, "before_cursor_execute", listen)
-    with read(engine) as tx:
-        cards = Group(ground.program, Kind.MINT_CARD, 0)
-        intents.waiting(tx, ground.signer, limit=5)
-        intents.waiting(tx, ground.signer, limit=5, only=cards)
-        intents.waiting(tx, ground.signer, limit=5, skip=[cards, Group(None, Kind.CALL, 0)])
-        intents.by_keys(tx, ground.chain, ["a", "b"])
-        intents.of_slot(tx, 1)
-        intents.counts_by_state(tx, ground.program, Kind.MINT_CARD, 0)
-        assert intents.hold_unchanged(tx, intents.waiting(tx, ground.signer, limit=5))
-        slots.open_slots(tx, ground.signer)
-        slots.watched(tx, ground.signer)
-        slots.not_included_count(tx, ground.signer)
-        event.remove(engine, "before_cursor_execute", listen)
-        plans = {
-            statement: [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
-            for statement, values in asked
-        }
-    engine.dispose()
-    assert len(plans) >= 12
-    for statement, plan in plans.items():
-        assert not [step for step in plan if step.startswith("SCAN")], (statement, plan)
-        # A LIMIT helps only if rows come in order by themselves.
-        assert "LIMIT" not in statement or not [step for step in plan if "TEMP B-TREE" in step], (statement, plan)
-    for index, columns in {
-        "ix_intents_signer_state_id": "(signer=? AND state=?)",
-        "ix_intents_group": "(signer=? AND state=? AND program=? AND kind=? AND stamp_type=?)",
-        "ix_slots_signer_state_nonce": "(signer=? AND state=?)",
-        "ix_intents_slot": "(slot=?)",
-    }.items():
-        assert [plan for plan in plans.values() if any(f"INDEX {index} {columns}" in step for step in plan)], index
-
-
-def test_counts(engine: Engine, ground: Ground) -> None:
-    with begin(engine) as tx:
-        rows = accepted(tx, ground, range(5))
+        other = signers.register(tx, ground.chain, wallet(77)).id
+        rows = accepted(tx, ground, range(6))
         stamps = accepted(tx, ground, range(3), kind=Kind.MINT_STAMP, stamp_type=2)
+        accepted(tx, ground, [9], kind=Kind.MINT_STAMP, stamp_type=3, signer=other)
         intents.cancel(tx, [stamps[0].id], NOW)
-        intents.reject(tx, [rows[0].id, rows[1].id], NOW, error="no")
-        received, rejected, cancelled = IntentState.RECEIVED, IntentState.REJECTED, IntentState.CANCELLED
-        assert intents.counts_by_state(tx, ground.program) == {received: 5, rejected: 2, cancelled: 1}
-        assert intents.counts_by_state(tx, ground.program, Kind.MINT_CARD) == {received: 3, rejected: 2}
-        assert intents.counts_by_state(tx, ground.program, Kind.MINT_STAMP, 2) == {received: 2, cancelled: 1}
-        assert intents.counts_by_state(tx, ground.program, Kind.MINT_STAMP, 3) == {}
+        intents.reject(tx, [rows[0].id], NOW, error="no")
+        reserved(tx, ground, rows[1:3])
+        slot, attempt = sent(tx, ground, rows[3:4])
+        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
+        intents.mark_included(tx, slot.id, [Landed(rows[3].id, 1)], NOW)
+        here = partial(intents.unfinished, tx, ground.program)
+        assert here(Kind.MINT_CARD) == here(Kind.MINT_CARD, 0) == {received: 2, batched: 2}
+        assert here(Kind.MINT_STAMP) == {received: 3}
+        assert here(Kind.MINT_STAMP, 2) == {received: 2}
+        assert here(Kind.MINT_STAMP, 4) == {}
+        assert here(Kind.MINT_STAMP, signer=other) == {received: 1}
+        assert here(Kind.MINT_STAMP, 2, other) == {}
 
 
 def test_a_rejected_intent_tells_why(engine: Engine, ground: Ground) -> None:
@@ -388,9 +356,9 @@ def test_intents_return_when_their_slot_ended_without_them(engine: Engine, groun
         assert intents.return_to_received(tx, slot.id, NOW) == 2
         # Only what was carried out and failed counts against them.
         back = [replace(each, reverts=int(end == "reverted")) for each in members]
-        assert intents.waiting(tx, ground.signer, limit=9) == back
+        assert waiting_cards(tx, ground, limit=9) == back
         assert intents.of_slot(tx, slot.id) == []
-        assert reserved(tx, ground, members).nonce == 1
+        assert reserved(tx, ground, back).nonce == 1
 
 
 @pytest.mark.parametrize("state", list(SlotState))

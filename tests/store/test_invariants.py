@@ -25,6 +25,7 @@ from tests.store.build import (
     new_intent,
     prepared,
     signed,
+    waiting_cards,
 )
 
 WALLETS = 6
@@ -142,28 +143,31 @@ def release_lease(tx: Connection, history: History, one: int, two: int) -> None:
 
 
 def gather_and_reserve(tx: Connection, history: History, one: int, two: int) -> None:
-    waiting = intents.waiting(tx, history.ground.signer, limit=1 + one % 4)
-    reserve(tx, history, [row.id for row in waiting], two)
+    reserve(tx, history, waiting_cards(tx, history.ground, limit=1 + one % 4), two)
 
 
 def reserve_anything(tx: Connection, history: History, one: int, two: int) -> None:
     rows = history.all_intents(tx)
-    reserve(tx, history, [rows[number % len(rows)].id for number in (one, two) if rows], two)
+    reserve(tx, history, [rows[number % len(rows)] for number in (one, two) if rows], two)
 
 
-def reserve(tx: Connection, history: History, ids: list[int], choice: int) -> None:
+def reserve(tx: Connection, history: History, members: list[IntentRow], choice: int) -> None:
     slots.reserve(
         tx,
         history.ground.signer,
         epoch_of(history, choice),
         Kind.MINT_CARD,
         CONTRACT,
-        repr(ids).encode(),
+        repr([row.id for row in members]).encode(),
         0,
         500_000,
-        ids,
+        members,
         NOW,
     )
+
+
+def ask_cancel(tx: Connection, history: History, one: int, two: int) -> None:
+    slots.ask_cancel(tx, history.ground.signer, None if two % 4 == 0 else [one % 8], NOW)
 
 
 def sign(tx: Connection, history: History, one: int, two: int) -> None:
@@ -247,6 +251,7 @@ STEPS: list[Step] = [
     gather_and_reserve,
     gather_and_reserve,
     reserve_anything,
+    ask_cancel,
     sign,
     sign,
     send,

@@ -14,6 +14,7 @@ from tests.store.build import (
     MINTER,
     NOW,
     accepted,
+    counts,
     prepared,
     program,
     reserved,
@@ -119,10 +120,10 @@ def test_what_waits_is_withdrawn_and_nothing_else(engine: Engine, which: dict[st
         again = intents.withdraw(tx, ground.chain, ground.program, NOW, **which)  # type: ignore[arg-type]
         assert again == 0
     with read(engine) as tx:
-        states = intents.counts_by_state(tx, ground.program)
+        states = counts(tx, ground.program)
         assert states.get(IntentState.CANCELLED, 0) == count
         assert states[IntentState.BATCHED] == 2
-        assert intents.counts_by_state(tx, other) == {IntentState.RECEIVED: 3}
+        assert counts(tx, other) == {IntentState.RECEIVED: 3}
         assert len(intents.received_of(tx, ground.signer)) == left + 3
 
 

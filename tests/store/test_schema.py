@@ -18,7 +18,18 @@ from nftloyalty.store import engine as engine_module
 from nftloyalty.store import index, intents, programs, signers, slots, vouchers
 from nftloyalty.store.engine import begin, check_schema, open_engine, prepare, read, upgrade
 from nftloyalty.store.tables import metadata
-from tests.store.build import NOW, accepted, everything, indexed, prepared, program, run_together, sent, signed
+from tests.store.build import (
+    NOW,
+    Ground,
+    accepted,
+    everything,
+    indexed,
+    prepared,
+    program,
+    run_together,
+    sent,
+    signed,
+)
 
 MIGRATIONS = Path(engine_module.__file__).parent / "migrations"
 
@@ -123,6 +134,14 @@ def test_an_older_schema_with_data_is_upgraded(empty: Engine, later: Path, monke
         slots.set_included(tx, slot.id, attempt.tx_hash, 7, "0x07", True, NOW)
 
 
+FIRST_ROWS = (
+    "INSERT INTO chains (id, chain_id, genesis_hash, first_seen_at) VALUES (1, 31337, '0xa1', :now)",
+    "INSERT INTO signers (id, chain, address, next_nonce, lease_epoch) VALUES (1, 1, '0x5B', 0, 0)",
+    "INSERT INTO intents (public_id, chain, signer, kind, stamp_type, recipient, args, request_key, state,"
+    " created_at, updated_at) VALUES ('int_1', 1, 1, 'call', 0, '0x11', '{}', 'a', 'received', :now, :now)",
+)
+
+
 def test_data_of_the_first_schema_is_upgraded(empty: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written by the statements of then, for the functions of now know columns that were not there."""
     first = tmp_path / "migrations"
@@ -131,27 +150,15 @@ def test_data_of_the_first_schema_is_upgraded(empty: Engine, tmp_path: Path, mon
         patched.setattr(engine_module, "_MIGRATIONS", first)
         upgrade(empty)
         with begin(empty) as tx:
-            ground = prepared(tx)
-            tx.execute(
-                text(
-                    "INSERT INTO intents (public_id, chain, program, signer, kind, stamp_type, recipient, args,"
-                    " request_key, state, created_at, updated_at) VALUES ('int_1', :chain, :program, :signer,"
-                    " 'mint-card', 0, :recipient, '{}', 'a', 'received', :now, :now)"
-                ),
-                {
-                    "chain": ground.chain,
-                    "program": ground.program,
-                    "signer": ground.signer,
-                    "recipient": "0x" + "11" * 20,
-                    "now": "2026-11-22 12:00:00+00:00",
-                },
-            )
+            for statement in FIRST_ROWS:
+                tx.execute(text(statement), {"now": "2026-11-22 12:00:00+00:00"})
     upgrade(empty)
     assert found_differences(empty) == []
     with begin(empty) as tx:
         row = intents.get(tx, "int_1")
         assert (row.request_key, row.state, row.reverts) == ("a", IntentState.RECEIVED, 0)
-        sent(tx, ground, [row])
+        epoch = signers.take_lease(tx, row.signer, "me", NOW, 60, lambda owner: True)
+        sent(tx, Ground(row.chain, 0, row.signer, epoch), [row])
 
 
 def test_data_of_the_schema_before_the_index_is_upgraded(

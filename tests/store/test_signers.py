@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine
 
 from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind
 from nftloyalty.errors import SignerBusy, SignerHalted, SigningProblem, Unknown
-from nftloyalty.store import chains, intents, signers, slots
+from nftloyalty.store import chains, signers, slots
 from nftloyalty.store.engine import begin, read
 from tests.store.build import (
     CHAIN_ID,
@@ -16,12 +16,14 @@ from tests.store.build import (
     NOW,
     Ground,
     accepted,
+    counts,
     everything,
     prepared,
     reserved,
     run_together,
     sent,
     signed,
+    waiting_cards,
 )
 
 
@@ -98,7 +100,7 @@ def test_an_unknown_signer_is_said_to_be_so(engine: Engine) -> None:
         for ask in (
             lambda: signers.get(tx, 1),
             lambda: signers.take_lease(tx, 1, "me", NOW, 60, alive),
-            lambda: signers.take_nonce(tx, 1, 1),
+            lambda: signers.take_nonces(tx, 1, 1, 1),
         ):
             with pytest.raises(Unknown):
                 ask()
@@ -112,7 +114,7 @@ def fenced_writes(tx: Connection, ground: Ground) -> list[Callable[[], object]]:
     return [
         lambda: signers.hold(tx, signer, epoch),
         lambda: signers.renew_lease(tx, signer, "me", epoch, NOW, 60),
-        lambda: signers.take_nonce(tx, signer, epoch),
+        lambda: signers.take_nonces(tx, signer, epoch, 2),
         lambda: reserved(tx, ground, waiting),
         lambda: signed(tx, ground, slot.id),
         lambda: slots.mark_sent(tx, attempt.id, NOW, epoch=epoch),
@@ -142,7 +144,7 @@ def test_a_signer_that_never_asked_the_chain_hands_out_no_nonce(engine: Engine) 
         row = signers.register(tx, chains.known_chain(tx, CHAIN_ID, GENESIS, NOW), MINTER)
         epoch = signers.take_lease(tx, row.id, "me", NOW, 60, alive)
         with pytest.raises(SigningProblem, match="never asked"):
-            signers.take_nonce(tx, row.id, epoch)
+            signers.take_nonces(tx, row.id, epoch, 1)
 
 
 def test_a_halted_signer_makes_no_new_slots_and_finishes_the_open_ones(engine: Engine, ground: Ground) -> None:
@@ -156,6 +158,22 @@ def test_a_halted_signer_makes_no_new_slots_and_finishes_the_open_ones(engine: E
         slots.mark_sent(tx, signed(tx, ground, slot.id).id, NOW, epoch=ground.epoch)
         signers.resume(tx, ground.signer)
         assert reserved(tx, ground, waiting).nonce == 1
+
+
+def test_what_a_sender_waits_for_is_written_down_with_the_time_it_began(engine: Engine, ground: Ground) -> None:
+    later = NOW + timedelta(minutes=5)
+    with begin(engine) as tx:
+        assert (signers.get(tx, ground.signer).waits_for, signers.get(tx, ground.signer).waits_since) == (None, None)
+        signers.note_waiting(tx, ground.signer, "gas is dear", NOW)
+        signers.note_waiting(tx, ground.signer, "gas is dear", later)
+        row = signers.get(tx, ground.signer)
+        assert (row.waits_for, row.waits_since) == ("gas is dear", NOW)
+        signers.note_waiting(tx, ground.signer, "there is no money", later)
+        row = signers.get(tx, ground.signer)
+        assert (row.waits_for, row.waits_since) == ("there is no money", later)
+        signers.note_waiting(tx, ground.signer, None, later)
+        row = signers.get(tx, ground.signer)
+        assert (row.waits_for, row.waits_since) == (None, None)
 
 
 def test_competing_senders_make_one_row_of_nonces(engine: Engine, ground: Ground) -> None:
@@ -173,13 +191,12 @@ def test_competing_senders_make_one_row_of_nonces(engine: Engine, ground: Ground
             try:
                 for _ in range(3):
                     with read(engine) as tx:
-                        waiting = intents.waiting(tx, ground.signer, limit=2)
+                        waiting = waiting_cards(tx, ground, limit=2)
                     if not waiting:
                         return
-                    ids = [each.id for each in waiting]
                     with begin(engine) as tx:
                         slot = slots.reserve(
-                            tx, ground.signer, epoch, Kind.MINT_CARD, CONTRACT, b"", 0, 500_000, ids, NOW
+                            tx, ground.signer, epoch, Kind.MINT_CARD, CONTRACT, b"", 0, 500_000, waiting, NOW
                         )
                     made.append(slot.nonce)
             except (SignerBusy, IllegalTransition):
@@ -190,5 +207,5 @@ def test_competing_senders_make_one_row_of_nonces(engine: Engine, ground: Ground
     assert fenced, "they never met: the test shows nothing"
     with read(engine) as tx:
         assert signers.get(tx, ground.signer).next_nonce == 30
-        assert intents.counts_by_state(tx, ground.program) == {IntentState.BATCHED: 60}
+        assert counts(tx, ground.program) == {IntentState.BATCHED: 60}
         assert [slot.slot.nonce for slot in slots.open_slots(tx, ground.signer)] == list(range(30))

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotS
 from nftloyalty.errors import SigningProblem, Unknown
 from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.slots import SlotRow
+from nftloyalty.store.intents import Landed, Settled
+from nftloyalty.store.slots import InFlight, SlotRow
 from tests.store.build import (
     BLOCK,
     CONTRACT,
@@ -19,10 +21,12 @@ from tests.store.build import (
     accepted,
     everything,
     fresh_hash,
+    new_intent,
     prepared,
     reserved,
     sent,
     signed,
+    waiting_cards,
     wallet,
 )
 
@@ -35,11 +39,13 @@ def ground(engine: Engine) -> Ground:
         return prepared(tx, nonce=5)
 
 
-def refused(engine: Engine, write: Callable[..., object], *values: object, **named: object) -> None:
+def refused(
+    engine: Engine, write: Callable[..., object], *values: object, match: str = "slot", **named: object
+) -> None:
     """`write(tx, ...)` is illegal, and leaves nothing behind once its transaction is rolled back."""
     with read(engine) as tx:
         before = everything(tx)
-    with pytest.raises(IllegalTransition, match="slot"), begin(engine) as tx:
+    with pytest.raises(IllegalTransition, match=match), begin(engine) as tx:
         write(tx, *values, **named)
     with read(engine) as tx:
         assert everything(tx) == before
@@ -49,9 +55,9 @@ def test_reserving_takes_the_next_nonce_and_batches_in_order(engine: Engine, gro
     calldata = bytes(range(256)) * 100
     with begin(engine) as tx:
         members = accepted(tx, ground, [1, 2, 3])
-        ids = [members[2].id, members[0].id, members[1].id]
+        riding = [members[2], members[0], members[1]]
         slot = slots.reserve(
-            tx, ground.signer, ground.epoch, Kind.MINT_CARD, CONTRACT, calldata, 2**200, 500_000, ids, LATER
+            tx, ground.signer, ground.epoch, Kind.MINT_CARD, CONTRACT, calldata, 2**200, 500_000, riding, LATER
         )
         assert slots.get(tx, slot.id) == slot
         assert signers.get(tx, ground.signer).next_nonce == 6
@@ -71,12 +77,117 @@ def test_reserving_takes_the_next_nonce_and_batches_in_order(engine: Engine, gro
         block_number=None,
         block_hash=None,
         succeeded=None,
+        cancel_asked_at=None,
         created_at=LATER,
         updated_at=LATER,
     )
     assert [(each.id, each.position, each.state, each.updated_at) for each in batched] == [
-        (intent, place, IntentState.BATCHED, LATER) for place, intent in enumerate(ids)
+        (member.id, place, IntentState.BATCHED, LATER) for place, member in enumerate(riding)
     ]
+
+
+def test_reserving_refuses_what_is_asked_for_otherwise_by_now(engine: Engine, ground: Ground) -> None:
+    """The calldata was made from what was read; withdrawn and asked for again, the same row says something else."""
+    with begin(engine) as tx:
+        same, changed = accepted(tx, ground, [1, 2])
+        intents.cancel(tx, [changed.id], NOW)
+        assert intents.ask_again(tx, [new_intent(ground, 2, args={"tier": 2, "expires_at": 0})], NOW) == 1
+    refused(engine, reserved, ground, [same, changed], match=f"intent {changed.id}")
+    with begin(engine) as tx:
+        (now,) = intents.by_ids(tx, [changed.id])
+        # In another order of its keys the same value is the same.
+        turned = replace(now, args=dict(sorted(now.args.items(), reverse=True)))
+        assert reserved(tx, ground, [turned, same]).nonce == 5
+
+
+@pytest.mark.parametrize(
+    "args", [{"data": "0x" + "ab" * 40, "to": wallet(3)}, {"name": 'Kopi "Łódź" 咖啡 \\ $[0]'}, {}]
+)
+def test_any_args_are_recognised_as_they_were_read(engine: Engine, ground: Ground, args: dict[str, object]) -> None:
+    with begin(engine) as tx:
+        rows = accepted(tx, ground, [1, 2], args=args)
+        assert reserved(tx, ground, rows).nonce == 5
+
+
+def test_five_hundred_are_batched_included_and_final(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        intents.accept_many(tx, [new_intent(ground, number) for number in range(500)], NOW)
+        rows = waiting_cards(tx, ground, limit=500)
+        turned = rows[250:] + rows[:250]
+        slot, attempt = sent(tx, ground, turned)
+        assert [each.id for each in intents.of_slot(tx, slot.id)] == [each.id for each in turned]
+        passengers = intents.aboard(tx, [slot.id])[slot.id]
+        assert [(each.intent, each.program, each.recipient, each.stamp_type) for each in passengers] == [
+            (each.id, each.program, each.recipient, 0) for each in turned
+        ]
+        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
+        landed = [
+            Landed(each.id, None if place % 100 == 0 else 3 * place, 2 if place % 100 == 0 else None)
+            for place, each in enumerate(turned)
+        ]
+        intents.mark_included(tx, slot.id, landed, NOW)
+        included = intents.of_slot(tx, slot.id)
+        assert [(each.id, each.log_index, each.code) for each in included] == [
+            (each.intent, each.log_index, each.code) for each in landed
+        ]
+        assert {each.state for each in included} == {IntentState.INCLUDED}
+        slots.set_final(tx, slot.id, BLOCK, NOW)
+        assert intents.mark_final(tx, slot.id, NOW) == Settled(final=495, rejected=5, unproven=0)
+
+
+def test_what_is_aboard_of_several_slots_comes_apart(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        one, two, three = accepted(tx, ground, [1, 2, 3])
+        full = reserved(tx, ground, [three, one]).id
+        other = reserved(tx, ground, [two]).id
+        empty = reserved(tx, ground, []).id
+        found = intents.aboard(tx, [other, empty, full])
+        assert {slot: [each.intent for each in riding] for slot, riding in found.items()} == {
+            other: [two.id],
+            empty: [],
+            full: [three.id, one.id],
+        }
+
+
+def test_only_what_no_block_holds_can_be_asked_to_be_cancelled(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        bare = reserved(tx, ground, accepted(tx, ground, [1]))
+        sent(tx, ground, accepted(tx, ground, [2]))
+        included, attempt = sent(tx, ground, accepted(tx, ground, [3]))
+        slots.set_included(tx, included.id, attempt.tx_hash, 7, BLOCK, True, NOW)
+        assert slots.to_cancel(tx, ground.signer) == []
+        assert slots.ask_cancel(tx, ground.signer, [5], LATER) == 1
+        assert slots.ask_cancel(tx, ground.signer, [5, 7, 99], LATER) == 0
+        assert slots.get(tx, bare.id).cancel_asked_at == LATER
+        assert [each.slot.nonce for each in slots.to_cancel(tx, ground.signer)] == [5]
+        assert slots.ask_cancel(tx, ground.signer, None, LATER) == 1
+        assert [(each.slot.nonce, len(each.attempts)) for each in slots.to_cancel(tx, ground.signer)] == [
+            (5, 0),
+            (6, 1),
+        ]
+        # Once there is an empty attempt nothing more is to be made.
+        signed(tx, ground, bare.id, noop=True)
+        assert [each.slot.nonce for each in slots.to_cancel(tx, ground.signer)] == [6]
+        assert slots.to_cancel(tx, 10**6) == []
+
+
+def test_a_watched_slot_tells_its_empty_attempts(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        slot, first = sent(tx, ground, accepted(tx, ground, [1]))
+        empty = signed(tx, ground, slot.id, noop=True)
+        (found,) = slots.watched(tx, ground.signer)
+    assert found.hashes == (first.tx_hash, empty.tx_hash)
+    assert found.noops == {empty.tx_hash}
+
+
+def test_gas_in_flight_is_that_of_what_no_block_holds(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        assert slots.in_flight(tx, ground.signer) == InFlight(0, 0)
+        reserved(tx, ground, accepted(tx, ground, [1]))
+        slot, attempt = sent(tx, ground, accepted(tx, ground, [2]))
+        assert slots.in_flight(tx, ground.signer) == InFlight(2, 1_000_000)
+        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
+        assert slots.in_flight(tx, ground.signer) == InFlight(1, 500_000)
 
 
 def test_a_slot_may_be_for_no_intent_and_for_no_address(engine: Engine, ground: Ground) -> None:
@@ -92,9 +203,14 @@ def test_reserving_takes_all_of_its_intents_or_nothing(engine: Engine, ground: G
         reserved(tx, ground, [batched])
         (foreign,) = accepted(tx, ground, [3], signer=signers.register(tx, ground.chain, wallet(9)).id)
         before = everything(tx)
-    ids = {"batched": batched.id, "another signer's": foreign.id, "gone": 10**6, "named twice": waits.id}
-    with pytest.raises((IllegalTransition, Unknown), match=f"intent {ids[wrong]}"), begin(engine) as tx:
-        slots.reserve(tx, ground.signer, ground.epoch, Kind.MINT_CARD, CONTRACT, b"", 0, 1, [waits.id, ids[wrong]], NOW)
+    other = {
+        "batched": batched,
+        "another signer's": foreign,
+        "gone": replace(waits, id=10**6),
+        "named twice": waits,
+    }[wrong]
+    with pytest.raises((IllegalTransition, Unknown), match=f"intent {other.id}"), begin(engine) as tx:
+        slots.reserve(tx, ground.signer, ground.epoch, Kind.MINT_CARD, CONTRACT, b"", 0, 1, [waits, other], NOW)
     with read(engine) as tx:
         assert everything(tx) == before
 
@@ -171,7 +287,7 @@ def test_open_slots_come_lowest_nonce_first_without_the_final_ones(engine: Engin
         assert [each.slot.nonce for each in slots.open_slots(tx, ground.signer, {SlotState.INCLUDED})] == [7]
         (fresh,) = slots.open_slots(tx, ground.signer, [SlotState.RESERVED])
         assert (fresh.slot, fresh.attempts) == (last, ())
-        assert slots.not_included_count(tx, ground.signer) == 3
+        assert slots.in_flight(tx, ground.signer).count == 3
         assert slots.open_slots(tx, 10**6) == []
 
 

@@ -1,0 +1,284 @@
+"""What became of transactions that were sent: found on chain, undone by a reorganisation, final, or nowhere to be seen.
+
+Nothing here sends. Receipts and nonces are asked of one node in one message; what a receipt says of an intent counts
+only by our own contract's events in it.
+"""
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NoReturn
+
+from sqlalchemy import Connection
+
+from nftloyalty.app.calls import ACTS, minted_by
+from nftloyalty.app.context import App
+from nftloyalty.app.leases import Lease
+from nftloyalty.chain import logs, sender
+from nftloyalty.chain.client import Receipt
+from nftloyalty.chain.sender import Sight
+from nftloyalty.domain.address import Address
+from nftloyalty.domain.intent import SlotState
+from nftloyalty.errors import SignerHalted
+from nftloyalty.store import intents, programs, signers, slots
+from nftloyalty.store import sending as store
+from nftloyalty.store.engine import begin, read
+from nftloyalty.store.intents import Landed, Passenger
+from nftloyalty.store.programs import ProgramRow
+from nftloyalty.store.sending import Included
+from nftloyalty.store.slots import WatchedSlot
+
+log = logging.getLogger(__name__)
+
+# How long a nonce must have been used up by a transaction nobody can show before it counts as somebody else's.
+FOREIGN_AFTER = timedelta(seconds=30)
+# So many intents are written to in one transaction; who wants to accept further ones waits so long.
+SETTLED_AT_ONCE = 2_000
+HALTED_MEND = "`nftloyalty signers show` tells more; `nftloyalty signers resume` puts it right where that is safe"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """`lost` are slots that no block holds as far as the node knows."""
+
+    moved: bool
+    lost: tuple[WatchedSlot, ...]
+
+
+class Watcher:
+    """Watches one signer's open slots, under its lease."""
+
+    def __init__(self, app: App, lease: Lease, address: Address, finality_blocks: int | None) -> None:
+        self._app = app
+        self._lease = lease
+        self._address = address
+        self._finality_blocks = finality_blocks
+        self._passed: dict[int, datetime] = {}
+        self._sight: Sight | None = None
+        self._sight_at = ""
+        self._settled_at = ""
+
+    def watch(self) -> Watched:
+        """Look at the chain once and write down what has changed. Raises SignerHalted, and what the node says."""
+        with read(self._app.engine) as tx:
+            watched = slots.watched(tx, self._lease.row)
+        if not watched:
+            return Watched(False, ())
+        included = [slot for slot in watched if slot.state is SlotState.INCLUDED]
+        missing = [slot for slot in watched if slot.state is not SlotState.INCLUDED]
+        sight = self._look([each for slot in missing for each in slot.hashes])
+        found = [
+            (slot, receipt)
+            for slot in missing
+            if (receipt := next((it for each in slot.hashes if (it := sight.receipts.get(each)) is not None), None))
+        ]
+        moved = self._settle(found)
+        # As long as the head is the same, nothing can have happened to a block below it.
+        if sight.head.hash != self._settled_at or found:
+            finalized = self._app.node.finalized(self._finality_blocks)
+            at_once = [_as_included(each) for each in found if each[1].block_number <= finalized]
+            moved |= self._on_included([*included, *at_once], finalized)
+            self._settled_at = sight.head.hash
+        there = {slot.id for slot, _ in found}
+        lost = tuple(slot for slot in missing if slot.id not in there)
+        passed = tuple(slot for slot in lost if sight.latest_nonce > slot.nonce)
+        for gone in self._passed.keys() - {slot.id for slot in passed}:
+            del self._passed[gone]
+        if passed:
+            moved |= self._on_passed(passed)
+        return Watched(moved, tuple(slot for slot in lost if slot not in passed))
+
+    def _look(self, hashes: Sequence[str]) -> Sight:
+        """What one node says now. As long as its head is that of the last look, so is all else.
+
+        The head that counts for that is asked for before: nodes answer the parts of one message in any order.
+        """
+        head = self._app.node.head().hash
+        if self._sight is None or self._passed or head != self._sight_at:
+            self._sight = sender.look(self._app.node, hashes, self._address)
+            self._sight_at = head
+            return self._sight
+        return Sight(self._sight.head, self._sight.latest_nonce, {})
+
+    # ---------------------------------------------------------------------------------------------------- on chain
+
+    def _settle(self, found: Sequence[tuple[WatchedSlot, Receipt]]) -> bool:
+        """Write down what receipts say of each intent of their slots, by our own events."""
+        if not found:
+            return False
+        with read(self._app.engine) as tx:
+            aboard = intents.aboard(tx, [slot.id for slot, _ in found])
+            ids = {each.program for members in aboard.values() for each in members if each.program is not None}
+            ours = {each: programs.get(tx, each) for each in ids}
+        for part in _parts(found, aboard):
+            included = [
+                Included(
+                    slot.id,
+                    receipt.tx_hash,
+                    receipt.block_number,
+                    receipt.block_hash,
+                    receipt.succeeded,
+                    _landed(slot, aboard[slot.id], ours, receipt),
+                )
+                for slot, receipt in part
+            ]
+            with begin(self._app.engine) as tx:
+                store.settle(tx, self._lease.row, self._lease.epoch, included, self._app.now())
+        return True
+
+    def _on_included(self, included: Sequence[WatchedSlot], finalized: int) -> bool:
+        """Finalise what can no longer be undone; put under way again what its block was undone of."""
+        numbers = {slot.block_number for slot in included if slot.block_number is not None}
+        there = self._hashes_at(numbers)
+        final: list[WatchedSlot] = []
+        undone: list[WatchedSlot] = []
+        for slot in included:
+            if slot.block_number is None or there[slot.block_number] != slot.block_hash:
+                undone.append(slot)
+            elif slot.block_number <= finalized:
+                final.append(slot)
+        if undone:
+            self._undo(undone)
+        if final:
+            self._finalise(final)
+        return bool(undone or final)
+
+    def _hashes_at(self, numbers: Collection[int]) -> dict[int, str | None]:
+        """The hashes of the chain's blocks as it is now; None where it is too short."""
+        node = self._app.node
+        answers = node.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
+        return {
+            number: None if answer is None else node.read_block(answer, number).hash
+            for number, answer in zip(numbers, answers, strict=True)
+        }
+
+    def _undo(self, undone: Sequence[WatchedSlot]) -> None:
+        """Their recorded blocks are gone from the chain: they are under way again."""
+        now = self._app.now()
+        with begin(self._app.engine) as tx:
+            self._lease.hold(tx)
+            for slot in undone:
+                slots.back_to_broadcasting(tx, slot.id, str(slot.block_hash), now)
+                intents.mark_reorged(tx, slot.id, now)
+        # What was seen last was of the undone blocks.
+        self._sight = None
+
+    def _finalise(self, final: Sequence[WatchedSlot]) -> None:
+        now = self._app.now()
+        carried_out = [slot for slot in final if slot.succeeded and slot.tx_hash not in slot.noops]
+        with begin(self._app.engine) as tx:
+            self._lease.hold(tx)
+            if carried_out:
+                ends = [(slot.id, str(slot.block_hash)) for slot in carried_out]
+                unproven = store.finalise(tx, self._lease.row, self._lease.epoch, ends, now)
+                for slot in carried_out:
+                    if slot.id in unproven:
+                        error = f"transaction {slot.tx_hash} succeeded, but neither minted nor skipped this"
+                        count = intents.reject_unproven(tx, slot.id, error, now)
+                        log.error("%s (%d intents): the contract is not the one we think", error, count)
+            for slot in final:
+                if slot not in carried_out:
+                    self._end_in_vain(tx, slot, now)
+
+    def _end_in_vain(self, tx: Connection, slot: WatchedSlot, now: datetime) -> None:
+        """A final transaction that did nothing: it failed, or it is the empty one of a cancelled slot."""
+        noop = slot.tx_hash in slot.noops
+        end = slots.set_final_noop if noop else slots.set_final_reverted
+        end(tx, slot.id, str(slot.block_hash), now)
+        members = [each.intent for each in intents.aboard(tx, [slot.id])[slot.id]]
+        if slot.kind in ACTS and not noop:
+            intents.reject_unproven(tx, slot.id, f"transaction {slot.tx_hash} failed", now)
+            return
+        intents.return_to_received(tx, slot.id, now)
+        if slot.cancel_asked:
+            intents.cancel(tx, members, now)
+
+    # --------------------------------------------------------------------------------------------------- not on chain
+
+    def _on_passed(self, passed: Sequence[WatchedSlot]) -> bool:
+        """The chain has used nonces whose transactions nobody can show.
+
+        Receipts and nonce are two questions: a block may have come in between, so they are asked once more. A node may
+        also tell of receipts later than of nonces, so only what stays so for a while is believed.
+        """
+        hashes = [each for slot in passed for each in slot.hashes]
+        again = sender.look(self._app.node, hashes, self._address)
+        still = [
+            slot
+            for slot in passed
+            if again.latest_nonce > slot.nonce and not any(again.receipts.get(each) for each in slot.hashes)
+        ]
+        for slot in still:
+            since = self._passed.setdefault(slot.id, self._app.now())
+            if self._app.now() - since >= FOREIGN_AFTER:
+                halt(
+                    self._app,
+                    self._lease.row,
+                    self._address,
+                    f"foreign nonce {slot.nonce}: the chain has a transaction there that is not ours",
+                )
+        self._sight = None
+        return len(still) < len(passed)
+
+
+def halt(app: App, row: int, address: Address, reason: str) -> NoReturn:
+    """Write down that this signer may send nothing more until an operator has looked at it, and raise SignerHalted."""
+    with begin(app.engine) as tx:
+        signers.halt(tx, row, reason)
+    raise SignerHalted(f"signer {address} is halted: {reason}", mend=HALTED_MEND)
+
+
+def _as_included(found: tuple[WatchedSlot, Receipt]) -> WatchedSlot:
+    """The slot as it is recorded once its receipt is settled."""
+    slot, receipt = found
+    return WatchedSlot(
+        id=slot.id,
+        nonce=slot.nonce,
+        kind=slot.kind,
+        state=SlotState.INCLUDED,
+        tx_hash=receipt.tx_hash,
+        block_number=receipt.block_number,
+        block_hash=receipt.block_hash,
+        succeeded=receipt.succeeded,
+        hashes=slot.hashes,
+        noops=slot.noops,
+        cancel_asked=slot.cancel_asked,
+        last_sent_at=slot.last_sent_at,
+    )
+
+
+def _parts(
+    found: Sequence[tuple[WatchedSlot, Receipt]], aboard: dict[int, list[Passenger]]
+) -> Iterator[list[tuple[WatchedSlot, Receipt]]]:
+    part: list[tuple[WatchedSlot, Receipt]] = []
+    size = 0
+    for each in found:
+        part.append(each)
+        size += len(aboard[each[0].id])
+        if size >= SETTLED_AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _landed(
+    slot: WatchedSlot, members: Sequence[Passenger], ours: dict[int, ProgramRow], receipt: Receipt
+) -> list[Landed]:
+    """The outcome of each intent that the receipt proves; calls that mint nothing are proved by its success."""
+    if not receipt.succeeded or receipt.tx_hash in slot.noops:
+        return []
+    program = ours.get(members[0].program) if members and members[0].program is not None else None
+    minted = minted_by(slot.kind, program, members)
+    if minted is None or program is None:
+        return [Landed(member.intent, log_index=None) for member in members]
+    outcomes = logs.outcomes(receipt, minted.contract, minted.token_ids, program.membership)
+    landed = []
+    for member, token_id in zip(members, minted.token_ids, strict=True):
+        outcome = outcomes[token_id]
+        if isinstance(outcome, logs.Minted):
+            landed.append(Landed(member.intent, log_index=outcome.log_index))
+        elif isinstance(outcome, logs.Skipped):
+            landed.append(Landed(member.intent, log_index=None, code=outcome.code))
+    return landed

@@ -1,0 +1,221 @@
+"""What is asked and written again and again finds its rows by index, in a time that does not grow with the books."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event, text
+
+from nftloyalty.domain.intent import Kind
+from nftloyalty.store import intents, slots
+from nftloyalty.store.engine import begin, open_engine, read, upgrade
+from nftloyalty.store.intents import Group, IntentRow, Landed
+from tests.store.build import (
+    BLOCK,
+    NOW,
+    Ground,
+    cards,
+    new_intent,
+    prepared,
+    program,
+    reserved,
+    sent,
+    waiting_cards,
+)
+
+ROWS = 4_000
+GIVEN = {"anon_1", "given"}
+"""What SQLite calls the rows that a statement brings along."""
+
+
+@pytest.fixture
+def ground(engine: Engine) -> Ground:
+    with begin(engine) as tx:
+        return prepared(tx)
+
+
+def fill(tx: Connection, ground: Ground, count: int, first: int = 0) -> None:
+    intents.accept_many(tx, [new_intent(ground, number) for number in range(first, first + count)], NOW)
+
+
+@dataclass
+class Asked:
+    """Statements in the order they were sent, with their values as the driver got them."""
+
+    statements: list[tuple[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def listening(engine: Engine) -> Iterator[Asked]:
+    asked = Asked()
+
+    def listen(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        asked.statements.append((statement, values))
+
+    event.listen(engine, "before_cursor_execute", listen)
+    try:
+        yield asked
+    finally:
+        event.remove(engine, "before_cursor_execute", listen)
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Engine]:
+    """SQLite without statistics: it plans by the schema alone."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'loyalty.db'}")
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+def sqlite_plans(tx: Connection, asked: Asked) -> dict[str, list[str]]:
+    return {
+        statement: [row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+        for statement, values in asked.statements
+    }
+
+
+def test_every_question_of_a_sender_finds_its_rows_by_index(embedded: Engine) -> None:
+    with begin(embedded) as tx:
+        ground = prepared(tx)
+        fill(tx, ground, 2_000)
+        for _ in range(20):
+            sent(tx, ground, waiting_cards(tx, ground, limit=10))
+    with read(embedded) as tx, listening(embedded) as asked:
+        assert intents.groups(tx, ground.signer) == [cards(ground)]
+        rows = waiting_cards(tx, ground, limit=5)
+        intents.waiting(tx, ground.signer, Group(None, Kind.CALL, 0), limit=5)
+        intents.unfinished(tx, ground.program, Kind.MINT_CARD)
+        intents.unfinished(tx, ground.program, Kind.MINT_STAMP, 3)
+        intents.unfinished(tx, ground.program, Kind.MINT_CARD, 0, ground.signer)
+        intents.by_keys(tx, ground.chain, ["a", "b"])
+        intents.of_slot(tx, 1)
+        intents.aboard(tx, [1, 2, 3])
+        assert intents.hold_unchanged(tx, rows)
+        slots.open_slots(tx, ground.signer)
+        slots.watched(tx, ground.signer)
+        slots.in_flight(tx, ground.signer)
+        slots.to_cancel(tx, ground.signer)
+        slots.promised_wei(tx, ground.signer)
+    with read(embedded) as tx:
+        plans = sqlite_plans(tx, asked)
+    assert len(plans) >= 15
+    for statement, plan in plans.items():
+        assert not [step for step in plan if step.startswith("SCAN")], (statement, plan)
+        # A LIMIT helps only if rows come in order by themselves.
+        assert "LIMIT" not in statement or not [step for step in plan if "TEMP B-TREE" in step], (statement, plan)
+    for index in (
+        "INDEX ix_intents_waiting (signer=? AND program=?)",
+        "INDEX ix_intents_waiting (signer=? AND program>?)",
+        "INDEX ix_intents_waiting (signer=? AND program=? AND kind>?)",
+        "INDEX ix_intents_waiting (signer=? AND program=? AND kind=? AND stamp_type>?)",
+        "INDEX ix_intents_waiting (signer=? AND program=? AND kind=? AND stamp_type=?)",
+        "INDEX ix_intents_unfinished (program=? AND kind=?",
+        "INDEX ix_intents_unfinished (program=? AND kind=? AND stamp_type=?",
+        "INDEX ix_slots_signer_state_nonce (signer=? AND state=?)",
+        "INDEX ix_intents_slot (slot=?)",
+    ):
+        assert [plan for plan in plans.values() if any(index in step for step in plan)], index
+
+
+def settle(tx: Connection, ground: Ground, rows: list[IntentRow]) -> None:
+    """Everything that is written to the intents of a slot that succeeds and of one that fails."""
+    for succeeded in (True, False):
+        half = rows[::2] if succeeded else rows[1::2]
+        slot, attempt = sent(tx, ground, half)
+        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, succeeded, NOW)
+        if succeeded:
+            intents.mark_included(tx, slot.id, [Landed(each.id, 1) for each in half], NOW)
+            slots.set_final(tx, slot.id, BLOCK, NOW)
+            intents.mark_final(tx, slot.id, NOW)
+        else:
+            slots.set_final_reverted(tx, slot.id, BLOCK, NOW)
+            intents.return_to_received(tx, slot.id, NOW)
+
+
+def test_every_write_of_a_sender_finds_its_rows_by_index(embedded: Engine) -> None:
+    with begin(embedded) as tx:
+        ground = prepared(tx)
+        fill(tx, ground, 2_000)
+        rows = waiting_cards(tx, ground, limit=500)
+    with begin(embedded) as tx, listening(embedded) as asked:
+        settle(tx, ground, rows)
+    with read(embedded) as tx:
+        plans = sqlite_plans(tx, asked)
+    joined = [plan for statement, plan in plans.items() if "json_each" in statement]
+    assert len(joined) == 2
+    for plan in joined:
+        # The given rows are gone through, and for each the table is searched: never the other way round.
+        (search,) = [step for step in plan if step.split()[1] == "intents"]
+        assert search == "SEARCH intents USING INTEGER PRIMARY KEY (rowid=?)", plan
+    for statement, plan in plans.items():
+        scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in GIVEN]
+        assert not scans, (statement, plan)
+
+
+def test_postgresql_writes_to_a_batch_by_primary_key(engine: Engine, ground: Ground) -> None:
+    if engine.dialect.name != "postgresql":
+        # What SQLite plans is tested above.
+        return
+    with begin(engine) as tx:
+        fill(tx, ground, ROWS)
+        tx.execute(text("ANALYZE intents"))
+        rows = waiting_cards(tx, ground, limit=500)
+        with listening(engine) as asked:
+            reserved(tx, ground, rows)
+        statement, values = next(each for each in asked.statements if each[0].startswith("UPDATE intents"))
+        # So few rows would be read from end to end instead. A key of another type could not be searched for at all.
+        tx.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = tx.exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
+    assert any("using pk_intents on intents" in step for step in plan), plan
+
+
+def test_groups_are_found_without_reading_all_that_waits(engine: Engine, ground: Ground) -> None:
+    """The work is measured in steps of SQLite's machine, and by PostgreSQL in rows that its plan has touched."""
+    measure = _steps if engine.dialect.name == "sqlite" else _rows
+    with begin(engine) as tx:
+        tea = program(tx, ground.chain, "tea").id
+        fill(tx, ground, 100)
+        intents.accept(tx, new_intent(ground, 1, program=tea), NOW)
+        few = measure(tx, ground)
+        fill(tx, ground, ROWS, first=100)
+        if engine.dialect.name == "postgresql":
+            tx.execute(text("ANALYZE intents"))
+        many = measure(tx, ground)
+    assert many <= max(few + few // 2, 20), (few, many)
+
+
+def _asking(tx: Connection, ground: Ground) -> Callable[[], object]:
+    return lambda: intents.groups(tx, ground.signer)
+
+
+def _steps(tx: Connection, ground: Ground) -> int:
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    driver: Any = tx.connection.driver_connection
+    driver.set_progress_handler(count, 10)
+    _asking(tx, ground)()
+    driver.set_progress_handler(None, 0)
+    return steps
+
+
+def _rows(tx: Connection, ground: Ground) -> int:
+    with listening(tx.engine) as asked:
+        _asking(tx, ground)()
+    touched = 0
+    for statement, values in list(asked.statements):
+        (told,) = tx.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values).scalars().all()
+        pending = [each["Plan"] for each in (json.loads(told) if isinstance(told, str) else told)]
+        while pending:
+            node = pending.pop()
+            pending += node.get("Plans", [])
+            touched += node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
+    return int(touched)
