@@ -32,6 +32,7 @@ from nftloyalty.domain.intent import IllegalTransition, SlotState
 from nftloyalty.errors import (
     ChainProblem,
     FeesTooHigh,
+    KeyUnreachable,
     LoyaltyError,
     NodeRefused,
     NodeUnreachable,
@@ -444,7 +445,7 @@ def work(
             if blocked is not None and not done():
                 on_block(blocked)
             sleep(max(pause_seconds, 0.5))
-        except (NodeUnreachable, NodeRefused) as trouble:
+        except (NodeUnreachable, NodeRefused, KeyUnreachable) as trouble:
             if not pauses:
                 raise
             on_trouble(trouble)

@@ -40,9 +40,9 @@ from sqlalchemy.types import TypeEngine
 from nftloyalty.errors import BadInput, Problem, ProgramProblem
 from nftloyalty.store.backup_file import Contents, Form, Part, Progress, Reader, Writer
 from nftloyalty.store.columns import UtcDateTime
-from nftloyalty.store.engine import _UPGRADE_LOCK, _configuration, _refuse_newer, address_of
+from nftloyalty.store.engine import UPGRADE_LOCK, address_of, configuration, refuse_newer
 
-DERIVED: frozenset[str] = frozenset()
+DERIVED = frozenset({"blocks", "holdings", "indexers", "logs", "positions", "seasons", "undo"})
 """Tables that are left out, because all that stands in them can be read from the chain again. No other table may point
 at one of them."""
 
@@ -71,7 +71,7 @@ class _Shape:
 
 def write(tx: Connection, file: IO[bytes], version: str, made_at: datetime, progress: Progress) -> Contents:
     """Write what this read transaction sees. Raises ProgramProblem if there are no tables, or a newer version's."""
-    revision = _refuse_newer(tx, tx.engine)
+    revision = refuse_newer(tx, tx.engine)
     if revision is None:
         raise ProgramProblem(
             f"the database {address_of(tx.engine)} has no tables: there is nothing to back up",
@@ -97,7 +97,7 @@ def check(file: IO[bytes], name: str, progress: Progress) -> Contents:
     """Read a backup to its end. Raises BadInput if it is damaged, none, or of a newer version than this one."""
     reader = Reader(file, name)
     contents = reader.contents
-    known = {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
     if contents.schema not in known:
         what = f"was made by a newer version of nftloyalty ({contents.version}, schema {contents.schema})"
         raise BadInput(name, [Problem("line 1", what, "restore it with that version, or a newer one")])
@@ -200,7 +200,7 @@ def _form(column: Column[Any]) -> Form:
 
 
 def _migrate(connection: Connection, revision: str) -> None:
-    config = _configuration()
+    config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
@@ -209,8 +209,8 @@ def _make_ready(tx: Connection, schema: str) -> None:
     """Bring a database without rows to this schema, whatever schema it has."""
     if tx.dialect.name == "postgresql":
         # Two restores, or one and an upgrade, take turns.
-        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-    found = _refuse_newer(tx, tx.engine)
+        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+    found = refuse_newer(tx, tx.engine)
     present = set(inspect(tx).get_table_names())
     if found is None:
         foreign = sorted(present & {shape.table.name for shape in _shapes(schema)})

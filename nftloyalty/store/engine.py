@@ -29,7 +29,7 @@ CONNECT_SECONDS = 10
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _READS = "nftloyalty_reads"
 # Any constant of our own: processes that upgrade one PostgreSQL database at once take turns on it.
-_UPGRADE_LOCK = 0x6E66746C
+UPGRADE_LOCK = 0x6E66746C
 
 
 def open_engine(url: str) -> Engine:
@@ -90,9 +90,9 @@ def upgrade(engine: Engine) -> None:
         try:
             with connection.begin():
                 if not sqlite:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-                _refuse_newer(connection, engine)
-                config = _configuration()
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+                refuse_newer(connection, engine)
+                config = configuration()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
@@ -105,7 +105,7 @@ def upgrade(engine: Engine) -> None:
 def check_schema(engine: Engine) -> None:
     """Raises ProgramProblem unless the schema is exactly this version's. Changes nothing."""
     with _reachable(engine) as connection, connection.execution_options(**{_READS: True}).begin():
-        found = _refuse_newer(connection, engine)
+        found = refuse_newer(connection, engine)
     if found != _newest():
         state = "has no tables yet" if found is None else f"is of an older version (schema {found}, not {_newest()})"
         raise ProgramProblem(f"the database {address_of(engine)} {state}", mend="run `nftloyalty upgrade`")
@@ -286,7 +286,7 @@ def _switch_foreign_keys(connection: Connection, *, on: bool) -> None:
     cursor.close()
 
 
-def _configuration() -> Config:
+def configuration() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -294,13 +294,13 @@ def _configuration() -> Config:
 
 
 def _newest() -> str | None:
-    return ScriptDirectory.from_config(_configuration()).get_current_head()
+    return ScriptDirectory.from_config(configuration()).get_current_head()
 
 
-def _refuse_newer(connection: Connection, engine: Engine) -> str | None:
+def refuse_newer(connection: Connection, engine: Engine) -> str | None:
     """The schema's revision, None if there is no schema. Raises ProgramProblem if this version doesn't know it."""
     found = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
     if found is not None and found not in known:
         raise ProgramProblem(
             f"the database {address_of(engine)} is of a newer version of nftloyalty (schema {found})",

@@ -16,7 +16,7 @@ from nftloyalty.chain import signatures
 from nftloyalty.chain.signer import LocalSigner, RemoteSigner, parse_der
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.errors import BadInput, KeyProblem, KeyUnreachable
-from nftloyalty.store import intents, signers, slots
+from nftloyalty.store import signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.vault.kms import KmsReference
 from tests.app.build import (
@@ -30,6 +30,7 @@ from tests.app.build import (
     program_text,
     settings_of,
 )
+from tests.store.build import counts
 from tests.vault.fake_kms import ADDRESS, BROKEN, DENIED, FakeKms, set_credentials
 
 HALF_N = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
@@ -141,7 +142,7 @@ def test_an_address_without_a_key_is_said(app: App) -> None:
 def states(world: World) -> dict[IntentState, int]:
     here = world.here
     with read(world.app.engine) as tx:
-        return intents.counts_by_state(tx, here.row.id, Kind.MINT_CARD)
+        return counts(tx, here.row.id, Kind.MINT_CARD)
 
 
 def open_slots(world: World) -> list[SlotState]:

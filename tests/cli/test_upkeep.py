@@ -14,8 +14,9 @@ import requests
 from nftloyalty.cli import upkeep
 from tests.app.build import World, new_wallet
 from tests.cli.conftest import Run
+from tests.cli.processes import MAIN, PATIENCE_SECONDS, started
 from tests.cli.test_commands import members, ok, shop
-from tests.cli.test_serving import COMMAND, PATIENCE_SECONDS, started
+from tests.cli.test_serving import ready
 from tests.cli.test_serving import shop as served
 from tests.conftest import ROOT
 
@@ -48,7 +49,7 @@ def test_a_server_answers_on_while_a_backup_is_made(served: tuple[World, Path, M
 
     def command(*arguments: str) -> str:
         ran = subprocess.run(
-            [*COMMAND, *arguments],
+            [*MAIN, *arguments],
             cwd=folder,
             env=environment,
             capture_output=True,
@@ -58,7 +59,8 @@ def test_a_server_answers_on_while_a_backup_is_made(served: tuple[World, Path, M
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
-    with started(folder, "serve", "--port", "0", **environment) as (_, url), requests.Session() as till:
+    with started(folder, "serve", "--port", "0", **environment) as server, requests.Session() as till:
+        url = ready(server)
         said = command("backup", "served.backup")
         assert till.get(f"{url}/readyz", timeout=30).json()["status"] == "ok"
     assert "Wrote served.backup: " in said

@@ -255,7 +255,7 @@ def test_nobody_holds_a_lease_after_a_restore(new_database: NewDatabase, kind: s
         with pytest.raises(SignerBusy, match="was lost"):
             signers.renew_lease(tx, signer, "me", epoch, NOW, 60)
         with pytest.raises(SignerBusy, match="was lost"):
-            signers.take_nonce(tx, signer, epoch)
+            signers.take_nonces(tx, signer, epoch, 1)
         assert signers.take_lease(tx, signer, "another", NOW, 60, lambda owner: True) == epoch + 2
 
 

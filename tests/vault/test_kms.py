@@ -17,7 +17,7 @@ from coincurve import PublicKey
 from eth_keys.constants import SECPK1_N
 from pytest import LogCaptureFixture, MonkeyPatch
 
-from nftloyalty.app.sending import LEASE_SECONDS
+from nftloyalty.app.leases import LEASE_SECONDS
 from nftloyalty.chain.signer import parse_der
 from nftloyalty.errors import KeyProblem, KeyUnreachable
 from nftloyalty.vault import kms as kms_module
