@@ -1,0 +1,228 @@
+"""One trouble at a time, each driven to where it hurts most. A scene's complaints are its rig's; each ends with a proof."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from eth_utils.crypto import keccak
+from sqlalchemy import select
+
+from nftloyalty.domain.intent import IntentState, SlotState
+from nftloyalty.domain.words import card_item
+from nftloyalty.store.engine import read
+from nftloyalty.store.tables import attempts
+from tests.faults.cases import Drawn, Tempo
+from tests.faults.cutting import Cut, Cutter
+from tests.faults.rig import Rig, Run, wait_until
+from tests.faults.rigged import STEPS, Deed, Strike
+from tests.faults.stable import Stable, stopped
+from tests.faults.weather import DEAREST_GWEI, GWEI
+
+# A sleeping process that is in the middle of a transaction keeps everybody from writing, not only its successor: what
+# is tried there is the database's patience, and no step of ours.
+SLEEPING_STEPS = tuple(
+    step.name for step in STEPS if not step.open and step.name not in ("undone", "final-seen", "finalised")
+)
+FILLED_STEPS = ("between", "gathered", "reserving", "reserved", "signed", "storing", "stored", "marked", "seen", "settled")
+
+
+def _expect(rig: Rig, run: Run, status: int, *words: str) -> None:
+    """A run must end so, and say one of these."""
+    if run.status != status or (words and not any(word in run.said for word in words)):
+        said = f" and say {' or '.join(map(repr, words))}" if words else ""
+        rig.complaints.append(f"should end with {status}{said}: {run}")
+
+
+# -------------------------------------------------------------------------------------------------------- two at once
+
+
+def stale_sender(rig: Rig, other: Stable, step: str) -> None:
+    """A sender is put to sleep at a step, another takes over once the lease has ended, and the first wakes up while the
+    second is at work. It may send nothing but what it had marked as sent before it slept: those bytes, which its
+    successor may have sent too, are the slot's only ones."""
+    rig.add_list(12 * rig.batch)
+    sleeper = rig.go(rig.mint_orders(Strike(step, reserves=1, deed=Deed.STOP)))
+    wait_until(lambda: stopped(sleeper.pid), f"a sleeper at {step!r}")
+    marked = _marked(rig) - {"0x" + keccak(each.raw).hex() for each in rig.sent_by(sleeper.number)}
+    successor = rig.go(rig.mint_orders(), other)
+    wait_until(lambda: any(each["step"] == "sent" for each in successor.steps()), "a successor at work")
+    awake = time.monotonic()
+    os.kill(sleeper.pid, signal.SIGCONT)
+    second = rig.ended(successor)
+    # From here on the first may take the lease again, as anybody may; nothing is left to be sent then.
+    first = rig.ended(sleeper)
+    for run in (first, second):
+        _expect(rig, run, 0)
+    for sent in rig.sent_by(sleeper.number, awake):
+        tx_hash = "0x" + keccak(sent.raw).hex()
+        if tx_hash not in marked:
+            rig.complaints.append(f"a sender that was fenced out at {step!r} sent {tx_hash}")
+
+
+def _marked(rig: Rig) -> set[str]:
+    with read(rig.engine) as tx:
+        query = select(attempts.c.tx_hash).where(attempts.c.first_sent_at.is_not(None))
+        return set(tx.execute(query).scalars())
+
+
+# ----------------------------------------------------------------------------------------------------------- database
+
+
+def full_disk(rig: Rig, step: str, deed: Deed) -> None:
+    """From a step on the disk takes nothing more; then there is room again."""
+    rig.add_list(6 * rig.batch)
+    run = rig.mint(Strike(step, reserves=1, deed=deed))
+    if not run.struck:
+        rig.complaints.append(f"the disk should have been full at {step!r}: {run}")
+    elif run.status != 0:
+        # Some have room enough in the pages they have.
+        _expect(rig, run, 3, "can't be used", "database")
+
+
+def cut_at_commit(rig: Rig, cutter: Cutter, cut: Cut) -> None:
+    """The connection breaks at a COMMIT: nobody knows whether it was carried out."""
+    rig.add_list(3 * rig.batch)
+    rig.way_to_database = cutter.url
+    before = cutter.cuts.total()
+    cutter.order(cut)
+    run = rig.mint()
+    cutter.order(None)
+    rig.way_to_database = None
+    if cutter.cuts.total() == before:
+        rig.complaints.append(f"there was nothing to cut: {cut}: {run}")
+    _expect(rig, run, 3, "can't be used", "database")
+    _expect(rig, rig.mint(), 0)
+
+
+def put_back(rig: Rig, step: str, copy: Callable[[], str]) -> None:
+    """The database is copied while something is under way, work goes on and is lost, and the copy is put back."""
+    run = rig.mint(Strike(step, reserves=2))
+    if not run.killed:
+        rig.complaints.append(f"should have been killed at {step!r}: {run}")
+    backup = copy()
+    _expect(rig, rig.mint(), 0)
+    rig.add_list(3 * rig.batch)
+    _expect(rig, rig.mint(), 0)
+    rig.use_database(backup)
+    sent = len(rig.wire.passed)
+    _expect(rig, rig.mint(), 3, "is halted")
+    if len(rig.wire.passed) != sent:
+        rig.complaints.append("an old copy of the books sent something before anybody had looked")
+    shown = rig.run("signers", "show", "--json")
+    if '"halted": "foreign nonce' not in shown.output:
+        rig.complaints.append(f"the signer is not shown as halted: {shown.output}")
+    rig.resume()
+
+
+# -------------------------------------------------------------------------------------------------------------- chain
+
+
+@dataclass
+class Reverted:
+    """How a scene of failing transactions ended: for the proof."""
+
+    endings: tuple[SlotState, ...] = (SlotState.FINAL, SlotState.FINAL_REVERTED)
+    others: list[str] = field(default_factory=list)
+
+
+def paused_meanwhile(rig: Rig) -> Reverted:
+    """Between trial and block somebody pauses the program: what is under way fails on chain, and waits until the
+    end of the pause."""
+    with rig.weather.held():
+        going = rig.go(rig.mint_orders())
+        wait_until(lambda: len(rig.sent_by(going.number)) >= rig.window, "a full window")
+        rig.call_as(rig.owner, "pause()")
+    _expect(rig, rig.ended(going), 3, "paused")
+    if not rig.chain.failed_of(rig.minter):
+        rig.complaints.append("no transaction has failed on chain")
+    rig.call_as(rig.owner, "unpause()")
+    rig.weather.mine()
+    return Reverted()
+
+
+def minted_meanwhile(rig: Rig) -> Reverted:
+    """Between trial and block somebody else mints to some of the same wallets: those are left out, with the reason."""
+    others = rig.wallets[: 2 * rig.batch : 4]
+    with rig.weather.held():
+        going = rig.go(rig.mint_orders())
+        wait_until(lambda: len(rig.sent_by(going.number)) >= rig.window, "a full window")
+        # What was sent is lost to the pool, and its sender does not know.
+        rig.chain.ask("anvil_dropAllTransactions")
+        items = [card_item(wallet, 1, 0) for wallet in others]
+        rig.call_as(rig.owner, "mintBatch(uint256[])", 32, len(items), *items)
+    run = rig.ended(going)
+    _expect(rig, run, 0)
+    rig.weather.mine(rig.finality + 1)
+    _expect(rig, rig.mint(), 1, "already")
+    return Reverted(endings=(SlotState.FINAL,), others=list(others))
+
+
+def drained(rig: Rig) -> None:
+    """The key's coins are gone in the middle of the work: it says so, and goes on when there are some again."""
+    run = _in_the_middle(rig, lambda: rig.weather.make("signer drained"))
+    _expect(rig, run, 3, "coins and needs")
+
+
+def dear(rig: Rig) -> None:
+    """Gas is above the operator's ceiling: nothing new is sent, and it says so."""
+    rig.ceiling_gwei = 2
+    run = _in_the_middle(rig, lambda: rig.chain.ask("anvil_setNextBlockBaseFeePerGas", hex(DEAREST_GWEI * GWEI)))
+    _expect(rig, run, 3, "ceiling")
+    rig.ceiling_gwei = None
+
+
+def _in_the_middle(rig: Rig, trouble: Callable[[], object]) -> Run:
+    going = rig.go(rig.mint_orders())
+    wait_until(lambda: len(rig.sent_by(going.number)) >= rig.window, "a full window")
+    trouble()
+    return rig.ended(going)
+
+
+def unheard(rig: Rig) -> None:
+    """A node hides all receipts for longer than an unknown transaction is waited for: the signer halts, for the nonce
+    looks used by somebody else. Nothing is sent anew for it; an operator with an honest node finds nothing wrong."""
+    rig.tempo["foreign"] = 0.6
+    tempo = Tempo(lasting=60)
+    rig.wire.faults = Drawn(rig.wire, rig.seed, rates=lambda exchange: 1, cases=("no receipts",), tempo=tempo)
+    run = rig.mint()
+    rig.wire.faults = None
+    _expect(rig, run, 3, "is halted")
+    rig.resume()
+    rig.tempo["foreign"] = 8
+
+
+def spent_for_nothing(rig: Rig, lies: Sequence[str]) -> None:
+    """A node that lies about the nonce when a sender starts: it begins nothing, or halts, and an operator with an honest
+    node puts it right."""
+    for lie in lies:
+        rig.add_list(2 * rig.batch)
+        rig.wire.faults = Drawn(rig.wire, rig.seed, rates=lambda exchange: 1, cases=(lie,))
+        slots = rig.slot_count()
+        run = rig.mint()
+        rig.wire.faults = None
+        if lie == "nonce too high":
+            _expect(rig, run, 3, "is halted", "is a card")
+            rig.resume()
+        elif lie == "nonce too low":
+            _expect(rig, run, 3, "by the books at least")
+        if lie != "pending below latest" and rig.slot_count() != slots:
+            rig.complaints.append(f"slots were made on the word of a node that lies: {lie}")
+        _expect(rig, rig.mint(), 0)
+
+
+def undone_beyond_finality(rig: Rig, depth: int) -> None:
+    """The chain takes back more than it said it ever would, with cards of ours in it: nothing is sent on top of that,
+    and it is said. What is missing is for people to decide."""
+    rig.finish()
+    rig.wire.write(weather="reorg", detail=rig.weather.reorg(depth))
+    rig.add_list(2 * rig.batch)
+    sent = len(rig.wire.passed)
+    _expect(rig, rig.mint(), 3, "final blocks were taken back")
+    if len(rig.wire.passed) != sent:
+        rig.complaints.append("something was sent on top of a chain that has taken back what was final")
+
+
+def all_final(rig: Rig) -> bool:
+    return set(rig.states()) == {IntentState.FINAL}
