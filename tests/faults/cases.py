@@ -65,7 +65,7 @@ class Case:
     lasts: bool = False
 
 
-# ------------------------------------------------------------------------------------------------------ no usable answer
+# ----------------------------------------------------------------------------------------------------- no usable answer
 
 
 def _drop(exchange: Exchange, moment: Moment) -> str:
@@ -159,7 +159,8 @@ def _reorder(answers: list[dict[str, Any]], draw: random.Random) -> str:
 
 def _lag(exchange: Exchange, moment: Moment) -> str:
     """The whole message answered as by a replica that is `lag` blocks behind the node."""
-    head = int(json.loads(exchange.ask({"jsonrpc": "2.0", "id": 0, "method": "eth_blockNumber", "params": []})[1])["result"], 16)
+    (newest,) = exchange.ask_all([{"id": 0, "method": "eth_blockNumber", "params": []}])
+    head = int(newest["result"], 16)
     seen = max(head - moment.lag, moment.floor)
     answers = exchange.ask_all([_as_of(item, seen) for item in exchange.items])
     exchange.answer_items([_unseen(item, answer, seen) for item, answer in zip(exchange.items, answers, strict=True)])
@@ -178,8 +179,11 @@ def _as_of(item: Mapping[str, Any], seen: int) -> Mapping[str, Any]:
             params[place] = hex(seen)
     elif method == "eth_getLogs":
         params[0] = {
-            name: hex(min(seen, int(value, 16))) if name == "toBlock" and value.startswith("0x") else
-            hex(seen) if name == "toBlock" else value
+            name: hex(min(seen, int(value, 16)))
+            if name == "toBlock" and value.startswith("0x")
+            else hex(seen)
+            if name == "toBlock"
+            else value
             for name, value in params[0].items()
         }
     return {**item, "params": params}
@@ -293,19 +297,28 @@ CASES = (
     Case("batch: other order", "a batch is answered in another order", _is_batch, _batch(_reorder)),
     Case("stale view", "all answers as of some blocks ago, for a while", _any, _lag, lasts=True),
     Case(
-        "no receipts", "no receipt although mined, for a while",
-        lambda exchange: _RECEIPT in exchange.methods, _no_receipts, lasts=True,
+        "no receipts",
+        "no receipt although mined, for a while",
+        lambda exchange: _RECEIPT in exchange.methods,
+        _no_receipts,
+        lasts=True,
     ),
     Case(
-        "nonce too low", "the signer's nonce as it was, or lower", _asks_nonce("latest"),
+        "nonce too low",
+        "the signer's nonce as it was, or lower",
+        _asks_nonce("latest"),
         _other_nonce(lambda draw: -draw.randint(1, 3), "latest"),
     ),
     Case(
-        "nonce too high", "a nonce that the signer has not reached", _asks_nonce("latest"),
+        "nonce too high",
+        "a nonce that the signer has not reached",
+        _asks_nonce("latest"),
         _other_nonce(lambda draw: draw.randint(1, 3), "latest"),
     ),
     Case(
-        "pending below latest", "the pending nonce lower than it is", _asks_nonce("pending"),
+        "pending below latest",
+        "the pending nonce lower than it is",
+        _asks_nonce("pending"),
         _other_nonce(lambda draw: -draw.randint(1, 4), "pending"),
     ),
     Case("refused truly", "the node's refusal in the words of another client", _is_send, _refuse_truly),

@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 
 
 class Moment(StrEnum):
-    """`before` the server has the COMMIT: rolled back. `after` it has carried it out: committed, and nobody was told."""
+    """`before` the server has the COMMIT: rolled back. `after` it has carried it out: committed, nobody was told."""
 
     BEFORE = "before"
     AFTER = "after"

@@ -1,4 +1,4 @@
-"""What a rig is judged by: the chain's own logs and blocks and the bytes on the wire first, then our books against them.
+"""What a rig is judged by: the chain's own logs and blocks, the bytes on the wire, and then our books against them.
 
 The chain is asked in plain JSON-RPC with constants written out here, so that nothing of the package under test can be
 wrong in the same way twice.
@@ -161,9 +161,7 @@ def finals(engine: Engine) -> dict[str, Final]:
         return {str(row[0]): Final(*row[1:]) for row in tx.execute(query)}
 
 
-def check_finals(
-    chain: Chain, before: Mapping[str, Final], now: Mapping[str, Final], finality: int
-) -> Iterable[str]:
+def check_finals(chain: Chain, before: Mapping[str, Final], now: Mapping[str, Final], finality: int) -> Iterable[str]:
     """What was final stays so, and what is new is in a block that the chain has, deep enough. `now` was read first."""
     lost = [wallet for wallet, final in before.items() if now.get(wallet) != final]
     if lost:
@@ -298,7 +296,7 @@ def _books(
         yield "not all intents are final: " + ", ".join(f"{count} {name}" for name, count in states.items())
     left_in = [each.recipient for each in asked if each.recipient in others and each.state is not IntentState.REJECTED]
     if left_in:
-        yield f"{len(left_in)} wallets got their card from somebody else, and the books don't say so, {left_in[0]} first"
+        yield f"{len(left_in)} wallets got a card from somebody else, and the books don't say so, {left_in[0]} first"
     elsewhere = [
         each.recipient
         for each in asked

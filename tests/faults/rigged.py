@@ -101,7 +101,9 @@ def missing_places() -> list[str]:
     places += [(name, module, attribute) for name, (module, attribute, _) in TEMPO.items()]
     places += [(name, *place) for name, (place, _) in BROKEN.items()]
     places.append(("batch", gathering, "GATHER_AT_MOST"))
-    return [f"{name} ({owner.__name__}.{attribute})" for name, owner, attribute in places if not hasattr(owner, attribute)]
+    return [
+        f"{name} ({owner.__name__}.{attribute})" for name, owner, attribute in places if not hasattr(owner, attribute)
+    ]
 
 
 class Deed(StrEnum):
@@ -193,14 +195,14 @@ class Bomb:
         if step.name == "reserved":
             self._reserves += 1
         strike = self._strike
+        struck = False
         if strike is not None and strike.step == step.name and self._reserves >= strike.reserves:
             self._count += 1
-        struck = strike is not None and self._count == strike.count
+            struck = self._count == strike.count
         line = {"step": step.name, "at": time.monotonic(), "struck": struck, "reserves": self._reserves}
         with contextlib.suppress(OSError):
             os.write(self._trace, json.dumps(line).encode() + b"\n")
         if strike is not None and struck:
-            # At the next passing of this step the count has gone on.
             _DEEDS[strike.deed](self._files)
 
 

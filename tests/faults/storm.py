@@ -88,7 +88,9 @@ def ride_out(rig: Rig, aims: Aims, progress: Callable[[Log], None] = lambda log:
         if not lacking and rig.rows >= aims.rows and not waiting and _enough_trouble(rig, aims):
             break
         if log.runs >= most:
-            rig.complaints.append(f"after {log.runs} runs these were still to be struck: {', '.join(lacking) or 'none'}")
+            rig.complaints.append(
+                f"after {log.runs} runs these were still to be struck: {', '.join(lacking) or 'none'}"
+            )
             break
         if waiting < 3 * rig.batch:
             # As many for each kill as are left to be asked for, but always enough to be killed among.
