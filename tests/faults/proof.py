@@ -71,7 +71,7 @@ class Chain:
     """A node, asked directly."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -87,7 +87,7 @@ class Chain:
             {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
             for number, (method, params) in enumerate(calls)
         ]
-        answers = {item["id"]: item for item in self._session.post(self._url, json=body, timeout=60).json()}
+        answers = {item["id"]: item for item in self._session.post(self.url, json=body, timeout=60).json()}
         for number, (method, _) in enumerate(calls):
             assert "error" not in answers[number], (method, answers[number]["error"])
         return [answers[number]["result"] for number in range(len(calls))]

@@ -183,7 +183,8 @@ class Rig:
         self._stable = stable
         self._stack = ExitStack()
         self._started = 0
-        self._left_out: set[str] = set()
+        self.left_out: set[str] = set()
+        self.endings = {SlotState.FINAL}
         self._final: dict[str, Final] = {}
 
     def __enter__(self) -> Self:
@@ -270,14 +271,14 @@ class Rig:
         self._write(self.everybody, range(first + rows))
 
     def leave_out(self, wallets: Collection[str]) -> None:
-        """These are in nobody's list any more."""
-        self._left_out.update(wallets)
+        """Somebody else has minted to these: they are in nobody's list any more."""
+        self.left_out.update(wallets)
         self._write(self.everybody, range(len(self.wallets)))
 
     def _write(self, path: Path, numbers: range) -> None:
         lines = ["address,tier,expiry"]
         for number in numbers:
-            if self.wallets[number] in self._left_out:
+            if self.wallets[number] in self.left_out:
                 continue
             tier = "gold" if number % 7 == 0 else "member"
             lines.append(f"{self.wallets[number]},{tier},{'2099-12-31' if number % 3 else ''}")
@@ -456,7 +457,7 @@ class Rig:
                 if run.status != 0:
                     self.complaints.append(f"had nothing in its way: {run}")
                 self._check_bounds(run, left)
-                wanted = self.rows - len(self._left_out)
+                wanted = self.rows - len(self.left_out)
                 if last and run.status == 0 and json.loads(run.output)["final"] != wanted:
                     self.complaints.append(f"not all of {wanted} are final: {run.output}")
                 self.weather.mine(self.finality + 1)
@@ -474,7 +475,7 @@ class Rig:
         if took > most:
             self.complaints.append(f"run {run.number} took {took} blocks for {unsettled} rows; {most:.0f} should do")
 
-    def judge(self, *, others: Collection[str] = (), endings: Collection[SlotState] = (SlotState.FINAL,)) -> Result:
+    def judge(self) -> Result:
         """Prove what can be proved about the state of chain and books now."""
         proof = prove(
             self.chain,
@@ -483,8 +484,8 @@ class Rig:
             self.minter,
             self.wallets,
             self.wire.passed,
-            others=others,
-            endings=endings,
+            others=self.left_out,
+            endings=self.endings,
         )
         return Result(tuple(self.runs), proof, (*self.complaints, *proof.complaints))
 

@@ -3,8 +3,8 @@
 Nothing in the package knows of this. The methods of the sending engine are wrapped from outside, so that a run can tell
 which step it has passed, and there be killed like a process that lost its power (no `finally`, no rollback of ours, no
 lease given back), be stopped as if it had been put to sleep, or find its disk full. As a program it is a stable: it
-imports everything once and then forks one run per line of its input, which saves two seconds a run. A forked run has its
-own pid and no thread, connection or transaction of another one.
+imports everything once and then forks one run per line of its input, which saves two seconds a run. A forked run has
+its own pid and no thread, connection or transaction of another one.
 """
 
 import contextlib
@@ -96,7 +96,7 @@ TEMPO: Mapping[str, tuple[Any, str, Callable[[float], Any]]] = {
 
 
 def missing_places() -> list[str]:
-    """What the tables above name and the code does not have any more; must be empty, or a rig tests less than it says."""
+    """What the tables here name and the code has no more; must be empty, or the rig tests less than it says."""
     places = [(step.name, step.owner, step.attribute) for step in STEPS]
     places += [(name, module, attribute) for name, (module, attribute, _) in TEMPO.items()]
     places += [(name, *place) for name, (place, _) in BROKEN.items()]

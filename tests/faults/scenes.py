@@ -1,10 +1,9 @@
-"""One trouble at a time, each driven to where it hurts most. A scene's complaints are its rig's; each ends with a proof."""
+"""One trouble at a time, each driven to where it hurts most. What a scene finds wrong is among its rig's complaints."""
 
 import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from eth_utils.crypto import keccak
 from sqlalchemy import select
@@ -54,7 +53,7 @@ def stale_sender(rig: Rig, other: Stable, step: str) -> None:
     second is at work. It may send nothing but what it had marked as sent before it slept: those bytes, which its
     successor may have sent too, are the slot's only ones."""
     rig.tempo["lease"] = 1.5
-    rig.add_list(12 * rig.batch)
+    rig.add_list(6 * rig.window * rig.batch)
     sleeper = rig.go(rig.mint_orders(Strike(step, reserves=1, deed=Deed.STOP)))
     wait_until(lambda: stopped(sleeper.pid), f"a sleeper at {step!r}")
     marked = _marked(rig) - {"0x" + keccak(each.raw).hex() for each in rig.sent_by(sleeper.number)}
@@ -97,6 +96,8 @@ def cut_at_commit(rig: Rig, cutter: Cutter, cut: Cut) -> None:
     """The connection breaks at a COMMIT: nobody knows whether it was carried out."""
     rig.add_list(3 * rig.batch)
     rig.way_to_database = cutter.url
+    # What the run before has brought on chain is final now, so that there is that to be written down too.
+    rig.weather.mine(rig.finality + 1)
     before = cutter.cuts.total()
     cutter.order(cut)
     run = rig.mint()
@@ -110,6 +111,7 @@ def cut_at_commit(rig: Rig, cutter: Cutter, cut: Cut) -> None:
 
 def put_back(rig: Rig, step: str, copy: Callable[[], str]) -> None:
     """The database is copied while something is under way, work goes on and is lost, and the copy is put back."""
+    rig.add_list(4 * rig.batch)
     run = rig.mint(Strike(step, reserves=2))
     if not run.killed:
         rig.complaints.append(f"should have been killed at {step!r}: {run}")
@@ -131,17 +133,10 @@ def put_back(rig: Rig, step: str, copy: Callable[[], str]) -> None:
 # -------------------------------------------------------------------------------------------------------------- chain
 
 
-@dataclass
-class Reverted:
-    """How a scene of failing transactions ended: for the proof."""
-
-    endings: tuple[SlotState, ...] = (SlotState.FINAL, SlotState.FINAL_REVERTED)
-    others: list[str] = field(default_factory=list)
-
-
-def paused_meanwhile(rig: Rig) -> Reverted:
+def paused_meanwhile(rig: Rig) -> None:
     """Between trial and block somebody pauses the program: what is under way fails on chain, and waits until the
     end of the pause."""
+    rig.add_list(rig.window * rig.batch)
     with rig.weather.held():
         going = rig.go(rig.mint_orders())
         wait_until(lambda: len(rig.sent_by(going.number)) >= rig.window, "a full window")
@@ -149,13 +144,14 @@ def paused_meanwhile(rig: Rig) -> Reverted:
     _expect(rig, rig.ended(going), 3, "paused")
     if not rig.chain.failed_of(rig.minter):
         rig.complaints.append("no transaction has failed on chain")
+    rig.endings.add(SlotState.FINAL_REVERTED)
     rig.call_as(rig.owner, "unpause()")
     rig.weather.mine()
-    return Reverted()
 
 
-def minted_meanwhile(rig: Rig) -> Reverted:
+def minted_meanwhile(rig: Rig) -> None:
     """Between trial and block somebody else mints to some of the same wallets: those are left out, with the reason."""
+    rig.add_list(rig.window * rig.batch)
     others = rig.wallets[-rig.batch :: 2]
     with rig.weather.held():
         going = rig.go(rig.mint_orders())
@@ -169,20 +165,23 @@ def minted_meanwhile(rig: Rig) -> Reverted:
     if run.output.count("already") != len(others):
         rig.complaints.append(f"it is not said which {len(others)} were left out, and why: {run.output}")
     rig.leave_out(others)
-    return Reverted(endings=(SlotState.FINAL,), others=others)
 
 
 def drained(rig: Rig) -> None:
     """The key's coins are gone in the middle of the work: it says so, and goes on when there are some again. The window
     has room: a sender that tries nothing new asks for no funds."""
+    rig.add_list(4 * rig.window * rig.batch)
+    rig.window *= 4
     going = rig.go(rig.mint_orders())
     wait_until(lambda: len(rig.sent_by(going.number)) >= 2, "a sender at work")
     rig.chain.ask("anvil_setBalance", rig.minter, "0x0")
     _expect(rig, rig.ended(going), 3, "coins and needs")
+    rig.window //= 4
 
 
 def dear(rig: Rig) -> None:
     """Gas is above the operator's ceiling: nothing is sent, and it says so."""
+    rig.add_list(2 * rig.batch)
     rig.ceiling_gwei = DEAREST_GWEI // 2
     sent = len(rig.wire.passed)
     with rig.weather.held():
@@ -197,19 +196,20 @@ def dear(rig: Rig) -> None:
 def unheard(rig: Rig) -> None:
     """A node hides all receipts for longer than an unknown transaction is waited for: the signer halts, for the nonce
     looks used by somebody else. Nothing is sent anew for it; an operator with an honest node finds nothing wrong."""
-    rig.tempo["foreign"] = 0.6
+    rig.add_list(2 * rig.batch)
+    usual, rig.tempo["foreign"] = rig.tempo["foreign"], 0.6
     tempo = Tempo(lasting=60)
     rig.wire.faults = Drawn(rig.wire, rig.seed, rates=lambda exchange: 1, cases=("no receipts",), tempo=tempo)
     run = rig.mint()
     rig.wire.faults = None
     _expect(rig, run, 3, "is halted")
     rig.resume()
-    rig.tempo["foreign"] = 8
+    rig.tempo["foreign"] = usual
 
 
 def wrong_nonces(rig: Rig) -> None:
-    """A node that lies about the nonce when a sender starts: it begins nothing, or halts, and an operator with an honest
-    node puts it right. What the pending nonce is makes no difference."""
+    """A node that lies about the nonce when a sender starts: it begins nothing, or halts, and an operator with an
+    honest node puts it right. What the pending nonce is makes no difference."""
     for lie, words in (
         ("nonce too high", "is halted"),
         ("nonce too low", "by the books at least"),
@@ -235,6 +235,7 @@ def wrong_nonces(rig: Rig) -> None:
 def undone_beyond_finality(rig: Rig) -> None:
     """The chain takes back more than it said it ever would, with cards of ours in it: nothing is sent on top of that,
     and it is said. What is missing is for people to decide."""
+    rig.add_list(rig.batch)
     rig.finish()
     with rig.weather.held():
         last = max(each.block for each in rig.chain.transactions_of(rig.minter))
@@ -248,6 +249,7 @@ def undone_beyond_finality(rig: Rig) -> None:
 
 def undone_as_deep_as_finality(rig: Rig, beyond: int = 0) -> None:
     """The deepest reorg that leaves what is final alone, or one block more with nothing of ours in it: work goes on."""
+    rig.add_list(2 * rig.batch)
     _expect(rig, rig.mint(), 0)
     with rig.weather.held():
         if beyond:

@@ -45,7 +45,7 @@ def running_anvil() -> Iterator[str]:
 
 @contextmanager
 def running_postgresql() -> Iterator[PostgreSQL]:
-    """A PostgreSQL server from a Python package, on a socket of its own, without durability: it is thrown away at the end.
+    """A PostgreSQL server from a Python package, on a socket of its own, without durability: it is thrown away.
 
     Like the fixture of tests/conftest.py, for a program that is not pytest.
     """

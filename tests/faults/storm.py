@@ -57,6 +57,9 @@ class Rates:
     starting: float = 0.012
 
 
+USUAL_RATES = Rates()
+
+
 def raise_storm(rig: Rig, rates: Rates, seed: int, tempo: Tempo) -> None:
     """From now on the node lies and the weather is rough."""
 
@@ -72,15 +75,21 @@ def raise_storm(rig: Rig, rates: Rates, seed: int, tempo: Tempo) -> None:
     rig.weather.rough = True
 
 
-def ride_out(rig: Rig, aims: Aims, progress: Callable[[Log], None] = lambda log: None) -> Log:
-    """Run, be killed and run again until the aims are reached. Complaints are the rig's; the end is the caller's."""
+def ride_out(
+    rig: Rig, aims: Aims, progress: Callable[[Log], None] = lambda log: None, *, rates: Rates | None = USUAL_RATES
+) -> Log:
+    """Run, be killed and run again until the aims are reached. Complaints are the rig's; the end is the caller's.
+
+    Without `rates` the node is honest and the weather fair, but for what a step needs to be passed.
+    """
     draw = random.Random(rig.seed)  # noqa: S311 a plan, no secret
     log = Log()
     # The very first nonce is asked of an honest node: what it says then is taken for the beginning.
     first = rig.mint()
     if first.status != 0:
         rig.complaints.append(f"the first run, before the storm: {first}")
-    raise_storm(rig, Rates(), rig.seed, Tempo(lag=rig.finality + 2))
+    if rates is not None:
+        raise_storm(rig, rates, rig.seed, Tempo(lag=rig.finality + 2))
     most = MOST_RUNS_A_KILL * aims.kills_each * len(STEPS) + aims.rows // rig.batch
     while True:
         lacking = [step.name for step in STEPS if log.kills[step.name] < aims.kills_each]
@@ -114,6 +123,9 @@ def _strike(draw: random.Random, lacking: list[str], log: Log) -> Strike:
     # The least struck first, so that none is left to the end; among those as drawn.
     fewest = min(log.kills[name] for name in lacking)
     step = draw.choice([name for name in lacking if log.kills[name] <= fewest + 1])
+    if step in PROVOKED:
+        # The trouble that leads there comes often enough, and nothing gets on while it does.
+        return Strike(step)
     # None reserved: it may strike while the run mends what the one before it has left behind.
     return Strike(step, reserves=draw.choice((0, 0, 1, 1, 2)), count=draw.choice((1, 1, 2, 3)))
 

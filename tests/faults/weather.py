@@ -16,6 +16,8 @@ COIN = 10**18
 PURSE_WEI = 1_000 * COIN
 GWEI = 10**9
 DEAREST_GWEI = 60
+# How often a demanded trouble is made, of all ticks: often enough to strike, seldom enough to get on.
+DEMANDED = 0.15
 
 
 class Weather:
@@ -116,7 +118,7 @@ class Weather:
             if "signer drained" not in self._until:
                 # A reorg may also bring back the balance of a block that was made meanwhile.
                 self._fill_purse()
-        if self._demanded is not None and self._draw.random() < 0.3:
+        if self._demanded is not None and self._draw.random() < DEMANDED:
             self._make(self._demanded)
         elif self.rough and self._draw.random() < self._roughness:
             names = list(self._troubles)
