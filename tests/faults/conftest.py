@@ -1,12 +1,12 @@
 """Rigs for tests: small, each on an anvil of its own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ENGINES, PostgreSQL, StartAnvil
+from tests.conftest import PostgreSQL, StartAnvil
 from tests.faults.rig import SHORT_TEMPO, Rig
 from tests.faults.stable import Stable
 
@@ -56,28 +56,7 @@ def stage_on_postgresql(
         yield rig
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def each_stage(request: pytest.FixtureRequest) -> Rig:
-    """Both, one after the other."""
-    rig: Rig = request.getfixturevalue("stage" if request.param == "sqlite" else "stage_on_postgresql")
-    return rig
-
-
 def open_stage(folder: Path, node_url: str, database_url: str, stable: Stable) -> Rig:
-    tempo: Mapping[str, float] = SHORT_TEMPO
     return Rig(
-        folder, node_url, database_url, rows=5, batch=5, finality=2, block_seconds=0.1, tempo=tempo, stable=stable
+        folder, node_url, database_url, rows=5, batch=5, finality=2, block_seconds=0.1, tempo=SHORT_TEMPO, stable=stable
     )
-
-
-@pytest.fixture
-def server_of(request: pytest.FixtureRequest) -> Callable[[Rig], PostgreSQL | None]:
-    """The server that a rig's database lies on; None for SQLite."""
-
-    def found(rig: Rig) -> PostgreSQL | None:
-        if rig.database_url.startswith("sqlite"):
-            return None
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        return server
-
-    return found

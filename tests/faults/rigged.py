@@ -127,6 +127,10 @@ class Strike:
     count: int = 1
     deed: Deed = Deed.KILL
 
+    def __post_init__(self) -> None:
+        if self.step not in STEP:
+            raise ValueError(f"there is no step {self.step!r} to strike at")
+
 
 @dataclass(frozen=True)
 class Orders:

@@ -6,7 +6,6 @@ The full size of it, with a node that lies and a chain that takes its blocks bac
 import os
 import signal
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,7 @@ from nftloyalty.domain.roster import Outcome
 from nftloyalty.vault.keystore import Keystore
 from tests.faults.conftest import MakeRig
 from tests.faults.rig import SHORT_TEMPO, Rig, wait_until
-from tests.faults.rigged import STEP, STEPS, Strike
+from tests.faults.rigged import STEP, Strike
 from tests.faults.stable import Stable
 from tests.faults.storm import Aims, ride_out
 
@@ -46,7 +45,7 @@ def test_runs_killed_at_every_step_give_each_member_one_card(make_rig: MakeRig, 
     assert result.proof.transactions == result.proof.chain_nonce
 
 
-@pytest.mark.parametrize("step", ["stored", "marked", "handed-in"])
+@pytest.mark.parametrize("step", ["stored", "handed-in"])
 def test_the_run_after_a_kill_sends_what_was_not_sent_before_anything_new(make_rig: MakeRig, step: str) -> None:
     rig = make_rig(rows=40, batch=10, window=2, block_seconds=0.2)
     rig.mint(Strike(step, reserves=2))
@@ -76,14 +75,6 @@ def test_cards_whose_blocks_are_undone_are_minted_again_by_the_same_bytes(make_r
     assert len({each.raw for each in rig.wire.passed}) == 6
     rig.finish()
     assert rig.judge().complaints == ()
-
-
-def test_every_step_is_passed_by_a_plain_run_or_provoked(make_rig: MakeRig) -> None:
-    rig = make_rig(rows=60, batch=10, window=2, block_seconds=0.1)
-    steps = Counter(each["step"] for each in rig.mint().trace)
-    # The others need a block to be undone, a dearer market, or depth.
-    assert set(STEP) - set(steps) <= {"undoing", "undone", "dearer", "final-seen", "finalising", "finalised"}
-    assert sum(step.unsent for step in STEPS) >= 3
 
 
 # ------------------------------------------------------------------------------------------------ together and stopped

@@ -16,8 +16,6 @@ COIN = 10**18
 PURSE_WEI = 1_000 * COIN
 GWEI = 10**9
 DEAREST_GWEI = 60
-# How often a demanded trouble is made, of all ticks: often enough to strike, seldom enough to get on.
-DEMANDED = 0.15
 
 
 class Weather:
@@ -50,7 +48,6 @@ class Weather:
         self._finality = finality
         self._roughness = roughness
         self._note = note
-        self._demanded: str | None = None
         self._until: dict[str, float] = {}
         self._ended = threading.Event()
         self._turn = threading.Lock()
@@ -64,15 +61,15 @@ class Weather:
             "signer drained": (0.5, self._drain),
         }
 
-    def demand(self, trouble: str | None) -> None:
-        """This trouble again and again, whatever is drawn, until None is demanded."""
-        assert trouble is None or trouble in self._troubles
-        self._demanded = trouble
-
     def make(self, trouble: str) -> None:
         """This trouble now."""
         with self._turn:
             self._make(trouble)
+
+    def reorg(self, depth: int) -> None:
+        """Replace the newest blocks by as many empty ones; what was in them is in no pool any more."""
+        with self._turn:
+            self._count("reorg", self._undo(depth))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -93,7 +90,6 @@ class Weather:
         """No trouble any more, and what is left of the last is over."""
         with self._turn:
             self.rough = False
-            self._demanded = None
             self._until.clear()
             self._fill_purse()
 
@@ -118,15 +114,15 @@ class Weather:
             if "signer drained" not in self._until:
                 # A reorg may also bring back the balance of a block that was made meanwhile.
                 self._fill_purse()
-        if self._demanded is not None and self._draw.random() < DEMANDED:
-            self._make(self._demanded)
-        elif self.rough and self._draw.random() < self._roughness:
+        if self.rough and self._draw.random() < self._roughness:
             names = list(self._troubles)
             weights = [self._troubles[name][0] for name in names]
             self._make(self._draw.choices(names, weights)[0])
 
     def _make(self, trouble: str) -> None:
-        detail = self._troubles[trouble][1]()
+        self._count(trouble, self._troubles[trouble][1]())
+
+    def _count(self, trouble: str, detail: str) -> None:
         if detail:
             self.counts[trouble] += 1
             self._note(trouble, detail)
@@ -143,19 +139,15 @@ class Weather:
 
     def _reorg(self) -> str:
         depth = min(self._draw.randint(1, self._finality), self._chain.head() - self.floor)
-        if depth < 1:
-            return ""
-        return self.reorg(depth)
+        return self._undo(depth) if depth > 0 else ""
 
-    def reorg(self, depth: int) -> str:
-        """Replace the newest blocks by as many empty ones; what was in them is in no pool any more. For the thread, or
-        under `turn`."""
+    def _undo(self, depth: int) -> str:
         head = self._chain.head()
         blocks = self._chain.ask_all([("eth_getBlockByNumber", (hex(head - each), False)) for each in range(depth)])
         ours = sum(len(block["transactions"]) for block in blocks)
         self._chain.ask("anvil_reorg", depth, [])
         self.undone += ours
-        self.counts[f"reorg of depth {depth}"] += 1
+        self.counts[f"reorg of depth {depth if depth <= self._finality else 'more than finality'}"] += 1
         return f"{depth} blocks, {ours} transactions"
 
     def _pooled(self) -> list[dict[str, Any]]:
@@ -171,10 +163,14 @@ class Weather:
         return f"{len(chosen)} of {len(pooled)}" if chosen else ""
 
     def _spike(self) -> str:
-        offered = max((int(each["maxFeePerGas"], 16) for each in self._pooled()), default=0)
-        if not offered:
-            return ""
-        asked = min(offered + self._draw.randint(1, 4) * offered // 2, DEAREST_GWEI * GWEI)
+        newest = self._chain.ask("eth_getBlockByNumber", "latest", False)
+        # What a sender offers now, and what waits has offered before.
+        offers = [
+            2 * int(newest["baseFeePerGas"], 16) + GWEI,
+            *(int(each["maxFeePerGas"], 16) for each in self._pooled()),
+        ]
+        offered = max(offers)
+        asked = min(offered * self._draw.randint(2, 4), DEAREST_GWEI * GWEI)
         self._chain.ask("anvil_setNextBlockBaseFeePerGas", hex(asked))
         self._mine()
         return f"{asked} wei a gas, {offered} were offered"

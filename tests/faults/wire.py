@@ -149,7 +149,7 @@ class Wire:
         parts = urlsplit(target)
         self.target = parts.hostname or "", parts.port or 80
         self._judge = judge
-        self._log = log.open("a", encoding="utf-8") if log is not None else None
+        self._log = log.open("a", encoding="utf-8", buffering=1) if log is not None else None
         self._writing = threading.Lock()
         self._began = time.monotonic()
         # The base class answers to one wire: that of this handler's own subclass.
