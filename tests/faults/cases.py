@@ -7,6 +7,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -351,11 +352,12 @@ class Drawn:
         self._tempo = tempo or Tempo()
         self._floor = floor
         self._choosing = threading.Lock()
+        self._drawn: Counter[str] = Counter()
         self._lasting: tuple[Case, Moment, float] | None = None
 
     def spoil(self, exchange: Exchange) -> bool:
         with self._choosing:
-            chosen = self._choose(exchange)
+            chosen = self.choose(exchange)
         if chosen is None:
             return False
         case, moment = chosen
@@ -364,7 +366,8 @@ class Drawn:
             self._wire.note(exchange, case.name, detail)
         return True
 
-    def _choose(self, exchange: Exchange) -> tuple[Case, Moment] | None:
+    def choose(self, exchange: Exchange) -> tuple[Case, Moment] | None:
+        """What to do to this exchange; None = nothing. Not for two threads at once."""
         now = time.monotonic()
         if self._lasting is not None and now < self._lasting[2]:
             case, moment, _ = self._lasting
@@ -378,8 +381,9 @@ class Drawn:
         fitting = [case for case in self._cases if case.fits(exchange)]
         if not fitting:
             return None
-        weights = [1 / (1 + self._wire.injected[case.name]) ** 2 for case in fitting]
+        weights = [1 / (1 + self._drawn[case.name]) ** 2 for case in fitting]
         (case,) = self._draw.choices(fitting, weights)
+        self._drawn[case.name] += 1
         moment = self._moment()
         if case.lasts:
             self._lasting = case, moment, now + self._draw.uniform(0.2, 1) * self._tempo.lasting

@@ -96,8 +96,8 @@ def cut_at_commit(rig: Rig, cutter: Cutter, cut: Cut) -> None:
     """The connection breaks at a COMMIT: nobody knows whether it was carried out."""
     rig.add_list(3 * rig.batch)
     rig.way_to_database = cutter.url
-    # What the run before has brought on chain is final now, so that there is that to be written down too.
-    rig.weather.mine(rig.finality + 1)
+    if cut.kind == "finalise":
+        _leave_something_to_finalise(rig)
     before = cutter.cuts.total()
     cutter.order(cut)
     run = rig.mint()
@@ -107,6 +107,16 @@ def cut_at_commit(rig: Rig, cutter: Cutter, cut: Cut) -> None:
         rig.complaints.append(f"there was nothing to cut: {cut}: {run}")
     _expect(rig, run, 3, "can't be used", "database")
     _expect(rig, rig.mint(), 0)
+
+
+def _leave_something_to_finalise(rig: Rig) -> None:
+    with rig.weather.held():
+        going = rig.go(rig.mint_orders())
+        wait_until(lambda: len(rig.sent_by(going.number)) >= 3, "three transactions")
+        rig.weather.mine()
+        _expect(rig, rig.ended(going), 0)
+        rig.weather.mine(rig.finality + 1)
+    rig.add_list(rig.batch)
 
 
 def put_back(rig: Rig, step: str, copy: Callable[[], str]) -> None:

@@ -7,14 +7,14 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nftloyalty.domain.intent import IntentState, SlotState
 from tests.faults.cases import CASE, Drawn, Tempo
 from tests.faults.rig import MAY_END, Rig, Run
-from tests.faults.rigged import STEP, STEPS, Strike
+from tests.faults.rigged import STEP, Strike
 from tests.faults.wire import NONCE, SEND, Exchange
 
 # So many runs for each kill that is asked for, then the plan counts as one that can't be carried out.
@@ -23,14 +23,15 @@ MOST_RUNS_A_KILL = 6
 
 @dataclass(frozen=True)
 class Aims:
-    """What a storm has to reach before it ends: mints, kills at each step, reorgs, injected faults in all and of each
-    case."""
+    """What a storm has to reach before it ends: mints, kills at each of these steps, reorgs, injected faults in all and
+    of each case."""
 
     rows: int
     kills_each: int
     reorgs: int
     faults: int
     faults_each: int
+    steps: Sequence[str] = tuple(STEP)
 
 
 @dataclass
@@ -89,9 +90,9 @@ def ride_out(
         rig.complaints.append(f"the first run, before the storm: {first}")
     if rates is not None:
         raise_storm(rig, rates, rig.seed, Tempo(lag=rig.finality + 2))
-    most = MOST_RUNS_A_KILL * aims.kills_each * len(STEPS) + aims.rows // rig.batch
+    most = MOST_RUNS_A_KILL * aims.kills_each * len(aims.steps) + aims.rows // rig.batch
     while True:
-        lacking = [step.name for step in STEPS if log.kills[step.name] < aims.kills_each]
+        lacking = [name for name in aims.steps if log.kills[name] < aims.kills_each]
         waiting = rig.states().get(IntentState.RECEIVED, 0)
         if not lacking and rig.rows >= aims.rows and not waiting and _enough_trouble(rig, aims):
             break

@@ -22,7 +22,7 @@ from nftloyalty.domain.roster import Outcome
 from nftloyalty.vault.keystore import Keystore
 from tests.faults.conftest import MakeRig
 from tests.faults.rig import SHORT_TEMPO, Rig, wait_until
-from tests.faults.rigged import STEP, Strike
+from tests.faults.rigged import STEPS, Strike
 from tests.faults.stable import Stable
 from tests.faults.storm import Aims, ride_out
 
@@ -36,11 +36,13 @@ def wait_for_slots(rig: Rig, count: int) -> None:
 
 def test_runs_killed_at_every_step_give_each_member_one_card(make_rig: MakeRig, engine_url: str) -> None:
     rig = make_rig(engine_url, rows=10, batch=5, window=3, block_seconds=0.1, tempo=SHORT_TEMPO, seed=7)
-    log = ride_out(rig, Aims(rows=100, kills_each=1, reorgs=0, faults=0, faults_each=0), rates=None)
+    # What another database does otherwise is what it has open, and what was stored last.
+    steps = tuple(step.name for step in STEPS if engine_url.startswith("sqlite") or step.open or step.unsent)
+    log = ride_out(rig, Aims(rows=60, kills_each=1, reorgs=0, faults=0, faults_each=0, steps=steps), rates=None)
     rig.finish()
     result = rig.judge()
     assert result.complaints == ()
-    assert set(log.kills) == set(STEP)
+    assert set(log.kills) >= set(steps)
     assert (result.proof.members, result.proof.duplicates, result.proof.missing) == (rig.rows, 0, 0)
     assert result.proof.transactions == result.proof.chain_nonce
 
