@@ -32,7 +32,7 @@ _STATE = {"eth_getBalance": 1, "eth_getCode": 1, NONCE: 1, "eth_call": 1, "eth_e
 
 
 @dataclass(frozen=True)
-class Tempo:
+class Bounds:
     """`patience` is how long a client waits for an answer, `lasting` how long a lasting case lasts at most; seconds.
     `lag` is how many blocks a replica lags at most."""
 
@@ -41,17 +41,17 @@ class Tempo:
     lag: int = 5
 
 
-class Moment:
+@dataclass(frozen=True)
+class Injection:
     """What was drawn for one injection. `lag` in blocks; a replica has block `floor` at least."""
 
-    def __init__(self, draw: random.Random, tempo: Tempo, lag: int, floor: int) -> None:
-        self.draw = draw
-        self.tempo = tempo
-        self.lag = lag
-        self.floor = floor
+    draw: random.Random
+    bounds: Bounds
+    lag: int
+    floor: int
 
 
-Play = Callable[[Exchange, Moment], str]
+Play = Callable[[Exchange, Injection], str]
 """Answers the exchange. The text says what was done, for the log; an empty one, that there was nothing to spoil."""
 
 
@@ -69,19 +69,19 @@ class Case:
 # ----------------------------------------------------------------------------------------------------- no usable answer
 
 
-def _drop(exchange: Exchange, moment: Moment) -> str:
+def _drop(exchange: Exchange, injection: Injection) -> str:
     exchange.hang_up()
     return "never reached the node"
 
 
 def _accept_then(end: str) -> Play:
-    def play(exchange: Exchange, moment: Moment) -> str:
+    def play(exchange: Exchange, injection: Injection) -> str:
         exchange.ask()
         if end == "broken":
             exchange.hang_up()
         elif end == "timeout":
             # Longer than the client waits.
-            time.sleep(moment.tempo.patience * 1.1)
+            time.sleep(injection.bounds.patience * 1.1)
             exchange.hang_up()
         else:
             exchange.answer(int(end), b"", {"Content-Type": "text/plain"})
@@ -90,37 +90,37 @@ def _accept_then(end: str) -> Play:
     return play
 
 
-def _delay(exchange: Exchange, moment: Moment) -> str:
-    seconds = moment.draw.uniform(0.05, 0.5 * moment.tempo.patience)
+def _delay(exchange: Exchange, injection: Injection) -> str:
+    seconds = injection.draw.uniform(0.05, 0.5 * injection.bounds.patience)
     time.sleep(seconds)
     exchange.pass_on()
     return f"{seconds:.2f} s"
 
 
-def _duplicate(exchange: Exchange, moment: Moment) -> str:
+def _duplicate(exchange: Exchange, injection: Injection) -> str:
     answers = exchange.ask(), exchange.ask()
-    which = moment.draw.randrange(2)
+    which = injection.draw.randrange(2)
     exchange.answer(*answers[which])
     return f"answered as to the {('first', 'second')[which]}"
 
 
-def _too_many(exchange: Exchange, moment: Moment) -> str:
+def _too_many(exchange: Exchange, injection: Injection) -> str:
     answer = {"jsonrpc": "2.0", "id": exchange.items[0]["id"], "error": TOO_MANY}
     # Providers answer with JSON-RPC's error in the body, or with none.
-    body = json.dumps(answer).encode() if moment.draw.random() < 0.5 else b"Too Many Requests"
+    body = json.dumps(answer).encode() if injection.draw.random() < 0.5 else b"Too Many Requests"
     exchange.answer(429, body, {"Retry-After": "1"})
     return "with a JSON-RPC error" if body.startswith(b"{") else "in plain words"
 
 
-def _truncate(exchange: Exchange, moment: Moment) -> str:
+def _truncate(exchange: Exchange, injection: Injection) -> str:
     status, content = exchange.ask()
-    kept = moment.draw.randrange(1, len(content))
+    kept = injection.draw.randrange(1, len(content))
     exchange.answer(status, content[:kept])
     return f"{kept} of {len(content)} bytes"
 
 
-def _html(exchange: Exchange, moment: Moment) -> str:
-    status = moment.draw.choice((200, 502, 503))
+def _html(exchange: Exchange, injection: Injection) -> str:
+    status = injection.draw.choice((200, 502, 503))
     exchange.answer(status, HTML, {"Content-Type": "text/html"})
     return f"HTTP {status}"
 
@@ -129,9 +129,9 @@ def _html(exchange: Exchange, moment: Moment) -> str:
 
 
 def _batch(spoil: Callable[[list[dict[str, Any]], random.Random], str]) -> Play:
-    def play(exchange: Exchange, moment: Moment) -> str:
+    def play(exchange: Exchange, injection: Injection) -> str:
         answers = exchange.ask_all(exchange.items)
-        detail = spoil(answers, moment.draw)
+        detail = spoil(answers, injection.draw)
         exchange.answer(200, json.dumps(answers).encode())
         return detail
 
@@ -158,11 +158,11 @@ def _reorder(answers: list[dict[str, Any]], draw: random.Random) -> str:
     return f"{len(answers)} items"
 
 
-def _lag(exchange: Exchange, moment: Moment) -> str:
+def _lag(exchange: Exchange, injection: Injection) -> str:
     """The whole message answered as by a replica that is `lag` blocks behind the node."""
     (newest,) = exchange.ask_all([{"id": 0, "method": "eth_blockNumber", "params": []}])
     head = int(newest["result"], 16)
-    seen = max(head - moment.lag, moment.floor)
+    seen = max(head - injection.lag, injection.floor)
     answers = exchange.ask_all([_as_of(item, seen) for item in exchange.items])
     exchange.answer_items([_unseen(item, answer, seen) for item, answer in zip(exchange.items, answers, strict=True)])
     return f"{head - seen} blocks"
@@ -205,7 +205,7 @@ def _unseen(item: Mapping[str, Any], answer: dict[str, Any], seen: int) -> dict[
     return {**answer, "result": None}
 
 
-def _no_receipts(exchange: Exchange, moment: Moment) -> str:
+def _no_receipts(exchange: Exchange, injection: Injection) -> str:
     answers = exchange.ask_all(exchange.items)
     hidden = 0
     for item, answer in zip(exchange.items, answers, strict=True):
@@ -217,13 +217,13 @@ def _no_receipts(exchange: Exchange, moment: Moment) -> str:
 
 
 def _other_nonce(by: Callable[[random.Random], int], block: str) -> Play:
-    def play(exchange: Exchange, moment: Moment) -> str:
+    def play(exchange: Exchange, injection: Injection) -> str:
         answers = exchange.ask_all(exchange.items)
         changed = []
         for item, answer in zip(exchange.items, answers, strict=True):
             if item["method"] == NONCE and item["params"][1] == block and "result" in answer:
                 true = int(answer["result"], 16)
-                told = max(0, true + by(moment.draw))
+                told = max(0, true + by(injection.draw))
                 if told != true:
                     answer["result"] = hex(told)
                     changed.append(f"{told} for {true}")
@@ -245,29 +245,29 @@ def _sender_and_nonce(exchange: Exchange) -> tuple[str, int]:
     return str(Account.recover_transaction(raw)), int(TypedTransaction.from_bytes(raw).as_dict()["nonce"])
 
 
-def _refuse(exchange: Exchange, moment: Moment, reason: Why) -> str:
-    dialect = moment.draw.choice(list(DIALECTS))
+def _refuse(exchange: Exchange, injection: Injection, reason: Why) -> str:
+    dialect = injection.draw.choice(list(DIALECTS))
     error = refusal(dialect, reason, *_sender_and_nonce(exchange))
     exchange.answer_items([{"jsonrpc": "2.0", "id": item["id"], "error": error} for item in exchange.items])
     return f"{dialect}: {error['message']}"
 
 
-def _refuse_truly(exchange: Exchange, moment: Moment) -> str:
+def _refuse_truly(exchange: Exchange, injection: Injection) -> str:
     (answer,) = exchange.ask_all(exchange.items)
     reason = why(answer["error"]) if "error" in answer else None
     if reason is None:
         exchange.answer_items([answer])
         return ""
-    return _refuse(exchange, moment, reason)
+    return _refuse(exchange, injection, reason)
 
 
-def _refuse_falsely(exchange: Exchange, moment: Moment) -> str:
+def _refuse_falsely(exchange: Exchange, injection: Injection) -> str:
     exchange.ask()
-    return _refuse(exchange, moment, moment.draw.choice(list(Why)))
+    return _refuse(exchange, injection, injection.draw.choice(list(Why)))
 
 
-def _known_falsely(exchange: Exchange, moment: Moment) -> str:
-    return _refuse(exchange, moment, moment.draw.choice((Why.KNOWN, Why.LOW)))
+def _known_falsely(exchange: Exchange, injection: Injection) -> str:
+    return _refuse(exchange, injection, injection.draw.choice((Why.KNOWN, Why.LOW)))
 
 
 def _any(exchange: Exchange) -> bool:
@@ -342,40 +342,40 @@ class Drawn:
         *,
         rates: Callable[[Exchange], float],
         cases: Sequence[str] = tuple(CASE),
-        tempo: Tempo | None = None,
+        bounds: Bounds | None = None,
         floor: int = 0,
     ) -> None:
         self._wire = wire
         self._draw = random.Random(seed)  # noqa: S311 a plan, no secret
         self._rates = rates
         self._cases = [CASE[name] for name in cases]
-        self._tempo = tempo or Tempo()
+        self._bounds = bounds or Bounds()
         self._floor = floor
         self._choosing = threading.Lock()
         self._drawn: Counter[str] = Counter()
-        self._lasting: tuple[Case, Moment, float] | None = None
+        self._lasting: tuple[Case, Injection, float] | None = None
 
     def spoil(self, exchange: Exchange) -> bool:
         with self._choosing:
             chosen = self.choose(exchange)
         if chosen is None:
             return False
-        case, moment = chosen
-        detail = case.play(exchange, moment)
+        case, injection = chosen
+        detail = case.play(exchange, injection)
         if detail:
             self._wire.note(exchange, case.name, detail)
         return True
 
-    def choose(self, exchange: Exchange) -> tuple[Case, Moment] | None:
+    def choose(self, exchange: Exchange) -> tuple[Case, Injection] | None:
         """What to do to this exchange; None = nothing. Not for two threads at once."""
         now = time.monotonic()
         if self._lasting is not None and now < self._lasting[2]:
-            case, moment, _ = self._lasting
-            return (case, moment) if case.fits(exchange) else None
+            case, injection, _ = self._lasting
+            return (case, injection) if case.fits(exchange) else None
         self._lasting = None
         # A refusal that the node has a reason for is told in another dialect each time.
         if _is_send(exchange) and CASE["refused truly"] in self._cases and self._draw.random() < 0.5:
-            return CASE["refused truly"], self._moment()
+            return CASE["refused truly"], self._injection()
         if self._draw.random() >= self._rates(exchange):
             return None
         fitting = [case for case in self._cases if case.fits(exchange)]
@@ -384,11 +384,11 @@ class Drawn:
         weights = [1 / (1 + self._drawn[case.name]) ** 2 for case in fitting]
         (case,) = self._draw.choices(fitting, weights)
         self._drawn[case.name] += 1
-        moment = self._moment()
+        injection = self._injection()
         if case.lasts:
-            self._lasting = case, moment, now + self._draw.uniform(0.2, 1) * self._tempo.lasting
-        return case, moment
+            self._lasting = case, injection, now + self._draw.uniform(0.2, 1) * self._bounds.lasting
+        return case, injection
 
-    def _moment(self) -> Moment:
+    def _injection(self) -> Injection:
         draw = random.Random(self._draw.random())  # noqa: S311 a plan, no secret
-        return Moment(draw, self._tempo, draw.randint(1, self._tempo.lag), self._floor)
+        return Injection(draw, self._bounds, draw.randint(1, self._bounds.lag), self._floor)

@@ -8,7 +8,6 @@ wire (proof.py).
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -510,11 +509,6 @@ def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> Non
         if time.monotonic() > deadline:
             raise RigFailure(f"{what}: not within {seconds:g} seconds")
         time.sleep(0.01)
-
-
-def counts(found: Counter[str]) -> str:
-    """3 of this, 2 of that."""
-    return ", ".join(f"{count} {name}" for name, count in found.most_common())
 
 
 def _text(path: str) -> str:

@@ -12,7 +12,7 @@ from nftloyalty.domain.intent import SlotState
 from nftloyalty.domain.words import card_item
 from nftloyalty.store.engine import read
 from nftloyalty.store.tables import attempts
-from tests.faults.cases import Drawn, Tempo
+from tests.faults.cases import Bounds, Drawn
 from tests.faults.cutting import Cut, Cutter
 from tests.faults.rig import Rig, Run, wait_until
 from tests.faults.rigged import STEPS, Deed, Strike
@@ -20,7 +20,7 @@ from tests.faults.stable import Stable, stopped
 from tests.faults.weather import DEAREST_GWEI, GWEI
 
 # A sleeping process that is in the middle of a transaction keeps everybody from writing, not only its successor: what
-# is tried there is the database's patience, and no step of ours.
+# is tried there is the database's patience, and no step of ours. The steps left out by name need more than a plain run.
 SLEEPING_STEPS = tuple(
     step.name for step in STEPS if not step.open and step.name not in ("undone", "final-seen", "finalised")
 )
@@ -208,8 +208,8 @@ def unheard(rig: Rig) -> None:
     looks used by somebody else. Nothing is sent anew for it; an operator with an honest node finds nothing wrong."""
     rig.add_list(2 * rig.batch)
     usual, rig.tempo["foreign"] = rig.tempo["foreign"], 0.6
-    tempo = Tempo(lasting=60)
-    rig.wire.faults = Drawn(rig.wire, rig.seed, rates=lambda exchange: 1, cases=("no receipts",), tempo=tempo)
+    bounds = Bounds(lasting=60)
+    rig.wire.faults = Drawn(rig.wire, rig.seed, rates=lambda exchange: 1, cases=("no receipts",), bounds=bounds)
     run = rig.mint()
     rig.wire.faults = None
     _expect(rig, run, 3, "is halted")

@@ -361,6 +361,7 @@ def run(folder: Path, seed: int, most_seconds: float, out: Console) -> int:
     if interrupted:
         return 130
     show(lanes, time.monotonic() - began, out)
+    out.print(f"The seed was {seed}.")
     complaints = verdicts(lanes)
     for lane in lanes:
         if lane.failure is not None:
@@ -389,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RigFailure as failure:
         out.print(f"The rig itself failed: {failure}", markup=False)
     if status == 1 or chosen.keep is not None:
-        out.print(f"Databases and wire logs: {folder}; the seed was {chosen.seed}.", markup=False)
+        out.print(f"Databases and wire logs: {folder}", markup=False)
     else:
         shutil.rmtree(folder)
     return status

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nftloyalty.domain.intent import IntentState, SlotState
-from tests.faults.cases import CASE, Drawn, Tempo
+from tests.faults.cases import CASE, Bounds, Drawn
 from tests.faults.rig import MAY_END, Rig, Run
 from tests.faults.rigged import STEP, Strike
 from tests.faults.wire import NONCE, SEND, Exchange
@@ -60,7 +60,7 @@ class Rates:
 USUAL_RATES = Rates()
 
 
-def raise_storm(rig: Rig, rates: Rates, seed: int, tempo: Tempo) -> None:
+def raise_storm(rig: Rig, rates: Rates, seed: int, bounds: Bounds) -> None:
     """From now on the node lies and the weather is rough."""
 
     def rate(exchange: Exchange) -> float:
@@ -71,7 +71,7 @@ def raise_storm(rig: Rig, rates: Rates, seed: int, tempo: Tempo) -> None:
             return rates.starting
         return rates.looking if NONCE in exchange.methods else rates.working
 
-    rig.wire.faults = Drawn(rig.wire, seed, rates=rate, tempo=tempo, floor=rig.weather.floor)
+    rig.wire.faults = Drawn(rig.wire, seed, rates=rate, bounds=bounds, floor=rig.weather.floor)
     rig.weather.rough = True
 
 
@@ -89,7 +89,7 @@ def ride_out(
     if first.status != 0:
         rig.complaints.append(f"the first run, before the storm: {first}")
     if rates is not None:
-        raise_storm(rig, rates, rig.seed, Tempo(lag=rig.finality + 2))
+        raise_storm(rig, rates, rig.seed, Bounds(lag=rig.finality + 2))
     most = MOST_RUNS_A_KILL * aims.kills_each * len(aims.steps) + aims.rows // rig.batch
     while True:
         lacking = [name for name in aims.steps if log.kills[name] < aims.kills_each]

@@ -10,13 +10,13 @@ import pytest
 import requests
 
 from tests.conftest import Anvil, StartAnvil
-from tests.faults.cases import CASE, Drawn, Tempo
+from tests.faults.cases import CASE, Bounds, Drawn
 from tests.faults.dialects import DIALECTS, Why, refusal, why
 from tests.faults.proof import Chain
 from tests.faults.wire import Wire
 
 TO = "0x" + 20 * "11"
-QUICK = Tempo(patience=0.05, lasting=0.02, lag=3)
+QUICK = Bounds(patience=0.05, lasting=0.02, lag=3)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_every_case_is_drawn_and_written_down(node: Chain, wire: Wire, tmp_path:
             "maxPriorityFeePerGas": "0x1",
         },
     )
-    wire.faults = Drawn(wire, 5, rates=lambda exchange: 0.9, tempo=QUICK)
+    wire.faults = Drawn(wire, 5, rates=lambda exchange: 0.9, bounds=QUICK)
     for turn in range(600):
         calls: list[tuple[str, list[Any]]] = [
             ("eth_getTransactionCount", [account, "latest" if turn % 2 else "pending"]),
@@ -94,7 +94,7 @@ def test_every_case_is_drawn_and_written_down(node: Chain, wire: Wire, tmp_path:
 def test_a_replica_that_lags_is_behind_in_all_it_says(node: Chain, wire: Wire) -> None:
     account, head = node.ask("eth_accounts")[0], node.head()
     mined = node.ask("eth_getBlockByNumber", "latest", False)["transactions"][0]
-    wire.faults = Drawn(wire, 5, rates=lambda exchange: 1, cases=("stale view",), tempo=Tempo(lasting=60, lag=3))
+    wire.faults = Drawn(wire, 5, rates=lambda exchange: 1, cases=("stale view",), bounds=Bounds(lasting=60, lag=3))
     told = ask(
         wire,
         ("eth_blockNumber", []),
@@ -155,7 +155,7 @@ def test_a_seed_draws_the_same_again(wire: Wire) -> None:
     exchange: Any = SimpleNamespace(message={}, items=[{"method": "eth_chainId"}], methods=["eth_chainId"])
 
     def draw(seed: int) -> list[str | None]:
-        drawn = Drawn(wire, seed, rates=lambda exchange: 0.5, tempo=Tempo(lasting=0))
+        drawn = Drawn(wire, seed, rates=lambda exchange: 0.5, bounds=Bounds(lasting=0))
         return [found[0].name if (found := drawn.choose(exchange)) is not None else None for _ in range(60)]
 
     assert draw(9) == draw(9)
