@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test check contracts slither compile soak-airdrop bench bench-gas bench-speed clean
+.PHONY: help install demo test check contracts slither compile soak bench bench-gas bench-speed clean
 
 # More arguments for the program behind a target: make demo ARGS=--exit, make test ARGS="-k gate".
 ARGS ?=
@@ -75,8 +75,8 @@ slither: $(dev) $(node_modules) $(slither) ## slither on the contracts; every fi
 compile: $(dev) $(node_modules) ## compile the contracts and write nftloyalty/artifacts
 	@$(tools) $(python) scripts/compile.py $(ARGS)
 
-soak-airdrop: $(dev) $(node_modules) ## mint to 10,000 on anvil, killed 22 times on the way, and prove the result from the chain
-	@$(tools) $(python) -m tests.faults.airdrop $(ARGS)
+soak: $(dev) $(node_modules) ## the fault rig at length: thousands of mints under every trouble, about nine minutes (docs/faults.md)
+	@$(tools) $(python) -m tests.faults.soak $(ARGS)
 
 bench: bench-gas bench-speed ## every benchmark
 

@@ -102,7 +102,7 @@ class Sender:
         check_chain(self.app, self.attached)
         # A node that can't tell what is final is found out here, not with the first transaction under way.
         self.app.node.finalized(self.finality_blocks)
-        chain_nonce = self.app.node.nonce(self.signer.address)
+        chain_nonce = self._chain_nonce()
         pending = self._pending_nonce()
         with begin(self.app.engine) as tx:
             row = signers.get(tx, self._row)
@@ -131,6 +131,16 @@ class Sender:
                 mend="wait until the node has caught up, or use another one; if it has, final blocks were taken back: "
                 "make a new key and let the owner grant it the role",
             )
+
+    def _chain_nonce(self) -> int:
+        """What the chain says the next nonce is, told twice: the books begin with it, and more than theirs halts the
+        signer. Raises NodeUnreachable if the node contradicts itself."""
+        node, address = self.app.node, self.signer.address
+        head = node.head().number
+        first, of_head, last = node.nonce(address), node.nonce(address, head), node.nonce(address)
+        if not first <= last or not of_head <= last or not min(first, of_head) == of_head:
+            raise NodeUnreachable(node.shown_url, f"it tells the nonce of {address} as {first}, {of_head} and {last}")
+        return of_head
 
     def _pending_nonce(self) -> int:
         """The nonce after what waits in the node's pool; 0 where it does not tell."""

@@ -145,6 +145,7 @@ def _open_sqlite(url: URL) -> Engine:
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "invalidate", _leave_transaction)
     if not str(url.database).startswith("file:"):
         _make_private(Path(str(url.database)), address_of(engine))
     return engine
@@ -201,6 +202,13 @@ def _enter_wal(connection: sqlite3.Connection) -> None:
         if mode != "wal":
             raise sqlite3.OperationalError("its file system can't hold a write-ahead log (WAL)")
         return
+
+
+def _leave_transaction(connection: sqlite3.Connection, record: object, failure: BaseException | None) -> None:
+    # Ctrl-C in the middle of a statement makes SQLAlchemy close the connection. As long as the traceback holds its
+    # cursor, SQLite keeps it with its transaction and the one write lock: this process would then wait for itself.
+    with suppress(sqlite3.Error):
+        connection.rollback()
 
 
 def _begin_sqlite(connection: Connection) -> None:

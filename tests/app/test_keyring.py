@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from pytest import MonkeyPatch
 
-from nftloyalty.app import claiming, deploying, funding, governing, keyring, minting
+from nftloyalty.app import claiming, deploying, funding, governing, keyring, minting, sending
 from nftloyalty.app.acting import Done
 from nftloyalty.app.context import App
 from nftloyalty.app.governing import QuotaOf, Which
@@ -190,7 +190,10 @@ def test_vouchers_signed_in_kms_become_cards(world: World) -> None:
     assert world.here.membership.standings_of(wallets) == [1, 1]
 
 
-def test_while_kms_is_away_nothing_is_lost_and_nothing_is_sent(world: World, kms: FakeKms) -> None:
+def test_while_kms_is_away_nothing_is_lost_and_nothing_is_sent(
+    world: World, kms: FakeKms, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "RETRY_PAUSES", ())
     wallets = [new_wallet() for _ in range(2)]
     plan = world.plan(*[f"{wallet},gold,never" for wallet in wallets])
     before = world.app.node.nonce(ADDRESS)

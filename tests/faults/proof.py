@@ -1,11 +1,11 @@
-"""What a finished airdrop is judged by: the chain's own logs and blocks first, then our books against them.
+"""What a rig is judged by: the chain's own logs and blocks, the bytes on the wire, and then our books against them.
 
 The chain is asked in plain JSON-RPC with constants written out here, so that nothing of the package under test can be
 wrong in the same way twice.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,15 @@ class ChainTransaction:
 
 
 @dataclass(frozen=True)
+class Final:
+    """Where the books say that a card is, for good."""
+
+    tx_hash: str
+    block_number: int
+    block_hash: str
+
+
+@dataclass(frozen=True)
 class Proof:
     """`complaints` empty = proven. The counts are from the chain alone, but for `attempts`."""
 
@@ -62,7 +71,7 @@ class Chain:
     """A node, asked directly."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -78,7 +87,7 @@ class Chain:
             {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
             for number, (method, params) in enumerate(calls)
         ]
-        answers = {item["id"]: item for item in self._session.post(self._url, json=body, timeout=60).json()}
+        answers = {item["id"]: item for item in self._session.post(self.url, json=body, timeout=60).json()}
         for number, (method, _) in enumerate(calls):
             assert "error" not in answers[number], (method, answers[number]["error"])
         return [answers[number]["result"] for number in range(len(calls))]
@@ -124,6 +133,12 @@ class Chain:
                 ]
         return found
 
+    def failed_of(self, signer: str) -> list[str]:
+        """An address's transactions that a block holds and that carried out nothing."""
+        hashes = [each.tx_hash for each in self.transactions_of(signer)]
+        receipts = self.ask_all([("eth_getTransactionReceipt", (each,)) for each in hashes]) if hashes else []
+        return [each["transactionHash"] for each in receipts if int(each["status"], 16) == 0]
+
     def nonce(self, signer: str) -> int:
         return int(self.ask("eth_getTransactionCount", signer, "latest"), 16)
 
@@ -137,21 +152,59 @@ class Chain:
         }
 
 
+def finals(engine: Engine) -> dict[str, Final]:
+    """What the books call final now, by wallet."""
+    query = select(intents.c.recipient, intents.c.tx_hash, intents.c.block_number, intents.c.block_hash).where(
+        intents.c.state == IntentState.FINAL, intents.c.recipient.is_not(None)
+    )
+    with read(engine) as tx:
+        return {str(row[0]): Final(*row[1:]) for row in tx.execute(query)}
+
+
+def check_finals(chain: Chain, before: Mapping[str, Final], now: Mapping[str, Final], finality: int) -> Iterable[str]:
+    """What was final stays so, and what is new is in a block that the chain has, deep enough. `now` was read first."""
+    lost = [wallet for wallet, final in before.items() if now.get(wallet) != final]
+    if lost:
+        yield f"{len(lost)} cards were final and are not any more, {lost[0]} first"
+    new = {(final.block_number, final.block_hash) for wallet, final in now.items() if wallet not in before}
+    head = chain.head()
+    there = chain.ask_all([("eth_getBlockByNumber", (hex(number), False)) for number, _ in new]) if new else []
+    for (number, block_hash), block in zip(new, there, strict=True):
+        if block is None or block["hash"] != block_hash:
+            yield f"cards are final in block {number} {block_hash}, which the chain has not"
+        if number > head - finality:
+            yield f"cards are final in block {number}, and the chain is at {head} only"
+
+
 def prove(
-    chain: Chain, engine: Engine, membership: str, signer: str, wallets: Sequence[str], wire: Sequence[OnTheWire]
+    chain: Chain,
+    engine: Engine,
+    membership: str,
+    signer: str,
+    wallets: Sequence[str],
+    wire: Sequence[OnTheWire],
+    *,
+    others: Collection[str] = (),
+    endings: Collection[SlotState] = (SlotState.FINAL,),
 ) -> Proof:
-    """Compare a membership contract's members with the file's `wallets`, and a signer's transactions with its books."""
+    """Compare a membership contract's members with the file's `wallets`, and a signer's transactions with its books.
+
+    `others` are wallets of the file to which somebody else has minted meanwhile: their rows must have been left out.
+    Slots may have ended in one of `endings`.
+    """
     minted = chain.minted(membership)
     complaints = [*_members(minted, wallets)]
     supply, skips, nonce = chain.supply(membership), chain.skips(membership), chain.nonce(signer)
     if supply != len(wallets):
         complaints.append(f"the contract counts {supply:,} living cards, the file has {len(wallets):,} rows")
-    if skips:
+    if skips > len(others):
         # The third layer (one card per wallet) must not be what kept the promise: the first two have to do it alone.
-        complaints.append(f"the contract had to skip {skips} items that were sent twice")
+        complaints.append(f"the contract had to skip {skips - len(others)} items that were sent twice")
     transactions = chain.transactions_of(signer)
-    complaints += _books(engine, signer, transactions, nonce, {each.wallet: each.tx_hash for each in minted})
-    complaints += _wire(wire, transactions)
+    proofs = {each.wallet: each.tx_hash for each in minted}
+    complaints += _books(engine, signer, transactions, nonce, proofs, frozenset(others), frozenset(endings))
+    complaints += _wire(signer, wire, transactions)
+    complaints += check_finals(chain, {}, finals(engine), 0)
     times = Counter(each.wallet for each in minted)
     with read(engine) as tx:
         stored = len(tx.execute(_attempts_of(signer)).all())
@@ -184,7 +237,16 @@ def _members(minted: Sequence[Minted], wallets: Sequence[str]) -> Iterable[str]:
 
 def _attempts_of(signer: str) -> Any:
     return (
-        select(attempts.c.tx_hash, attempts.c.raw, attempts.c.first_sent_at, slots.c.nonce)
+        select(
+            attempts.c.tx_hash,
+            attempts.c.raw,
+            attempts.c.first_sent_at,
+            attempts.c.noop,
+            slots.c.nonce,
+            slots.c.to_address,
+            slots.c.calldata,
+            slots.c.value,
+        )
         .join(slots, attempts.c.slot == slots.c.id)
         .join(signers, slots.c.signer == signers.c.id)
         .where(signers.c.address == signer)
@@ -192,7 +254,13 @@ def _attempts_of(signer: str) -> Any:
 
 
 def _books(
-    engine: Engine, signer: str, transactions: Sequence[ChainTransaction], nonce: int, proofs: dict[str, str]
+    engine: Engine,
+    signer: str,
+    transactions: Sequence[ChainTransaction],
+    nonce: int,
+    proofs: dict[str, str],
+    others: frozenset[str],
+    endings: frozenset[SlotState],
 ) -> Iterable[str]:
     with read(engine) as tx:
         stored = {row.tx_hash: row for row in tx.execute(_attempts_of(signer))}
@@ -209,6 +277,8 @@ def _books(
     for tx_hash, attempt in stored.items():
         if "0x" + keccak(attempt.raw).hex() != tx_hash:
             yield f"the stored bytes of {tx_hash} have another hash"
+        elif _call_of(attempt.raw) != (attempt.to_address or "", attempt.calldata, attempt.value) and not attempt.noop:
+            yield f"the stored bytes of {tx_hash} carry another call than slot {attempt.nonce}"
     nonces = sorted(slot.nonce for slot in made)
     if nonces != list(range(len(nonces))):
         yield f"the slots are not contiguous from 0: {nonces}"
@@ -218,28 +288,45 @@ def _books(
         yield f"the signer is halted: {row.halted}"
     if row.lease_owner is not None:
         yield f"the lease is still with {row.lease_owner}"
-    for what, state, states in (
-        ("slots", SlotState.FINAL, Counter(slot.state for slot in made)),
-        ("intents", IntentState.FINAL, Counter(intent.state for intent in asked)),
-    ):
-        if set(states) != {state}:
-            yield f"not all {what} are final: " + ", ".join(f"{count} {name}" for name, count in states.items())
-    elsewhere = [each.recipient for each in asked if proofs.get(str(each.recipient)) != each.tx_hash]
+    ended = Counter(slot.state for slot in made)
+    if not set(ended) <= endings:
+        yield "not all slots are final: " + ", ".join(f"{count} {name}" for name, count in ended.items())
+    states = Counter(each.state for each in asked if each.recipient not in others)
+    if set(states) != {IntentState.FINAL}:
+        yield "not all intents are final: " + ", ".join(f"{count} {name}" for name, count in states.items())
+    left_in = [each.recipient for each in asked if each.recipient in others and each.state is not IntentState.REJECTED]
+    if left_in:
+        yield f"{len(left_in)} wallets got a card from somebody else, and the books don't say so, {left_in[0]} first"
+    elsewhere = [
+        each.recipient
+        for each in asked
+        if each.recipient not in others and proofs.get(str(each.recipient)) != each.tx_hash
+    ]
     if elsewhere:
         yield f"{len(elsewhere)} intents name another transaction than their card's log, {elsewhere[0]} first"
 
 
-def _wire(wire: Sequence[OnTheWire], transactions: Sequence[ChainTransaction]) -> Iterable[str]:
+def _call_of(raw: bytes) -> tuple[str, bytes, int]:
+    """To whom a transaction goes, with which calldata and how many wei."""
+    try:
+        fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    except (TypeError, ValueError):
+        return "", b"", -1
+    return to_checksum_address(fields["to"]) if fields["to"] else "", bytes(fields["data"]), int(fields["value"])
+
+
+def _wire(signer: str, wire: Sequence[OnTheWire], transactions: Sequence[ChainTransaction]) -> Iterable[str]:
     for each in wire:
         if each.complaint is not None:
-            yield f"on the wire in run {each.run + 1}: 0x{keccak(each.raw).hex()} {each.complaint}"
+            yield f"on the wire in run {each.run}: 0x{keccak(each.raw).hex()} {each.complaint}"
     left = {"0x" + keccak(each.raw).hex() for each in wire}
     if unseen := [each.tx_hash for each in transactions if each.tx_hash not in left]:
         yield f"{len(unseen)} transactions of the signer never passed the wire, {unseen[0]} first"
-    contents: dict[int, set[tuple[bytes, bytes, int]]] = defaultdict(set)
+    contents: dict[int, set[tuple[str, bytes, int]]] = defaultdict(set)
+    empty = (signer, b"", 0)
     for raw in {each.raw for each in wire}:
-        fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
-        contents[fields["nonce"]].add((bytes(fields["to"]), bytes(fields["data"]), fields["value"]))
+        nonce = int(TypedTransaction.from_bytes(HexBytes(raw)).as_dict()["nonce"])
+        contents[nonce].add(_call_of(raw))
     for nonce, versions in sorted(contents.items()):
-        if len(versions) > 1:
-            yield f"{len(versions)} different calls left with nonce {nonce}"
+        if len(versions - {empty}) > 1:
+            yield f"{len(versions - {empty})} different calls left with nonce {nonce}"

@@ -1,39 +1,50 @@
-"""The command line with a bomb in it: runs `nftloyalty` and kills itself with SIGKILL at an ordered moment.
+"""The command line with a bomb in it: runs `nftloyalty` and is struck down at an ordered moment.
 
 Nothing in the package knows of this. The methods of the sending engine are wrapped from outside, so that a run can tell
-which step it has passed, and end there like a process that lost its power: no `finally`, no rollback of ours, no lease
-given back. As a program it is a stable: it imports everything once and then forks one run per line of its input, which
-saves two seconds a run. A forked run has its own pid and no thread, connection or transaction of another one.
+which step it has passed, and there be killed like a process that lost its power (no `finally`, no rollback of ours, no
+lease given back), be stopped as if it had been put to sleep, or find its disk full. As a program it is a stable: it
+imports everything once and then forks one run per line of its input, which saves two seconds a run. A forked run has
+its own pid and no thread, connection or transaction of another one.
 """
 
 import contextlib
 import json
 import os
+import resource
 import signal
+import sqlite3
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from enum import StrEnum
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
-from eth_utils.crypto import keccak
+from sqlalchemy import Engine, event, make_url, select, update
 
-from nftloyalty.app import gathering
+from nftloyalty.app import gathering, leases, sending, settling
 from nftloyalty.app.sending import Sender
-from nftloyalty.chain import sender
-from nftloyalty.chain.client import Node
-from nftloyalty.chain.signer import TxFields
+from nftloyalty.app.settling import Watcher
+from nftloyalty.chain.client import HintKind, Node
 from nftloyalty.cli import main as command_line
-from nftloyalty.store import intents, slots
-from nftloyalty.store.engine import begin
+from nftloyalty.domain.intent import IntentState
+from nftloyalty.store import intents
+from nftloyalty.store import sending as steps
+from nftloyalty.store.engine import begin, open_engine
+from nftloyalty.store.tables import attempts
+from nftloyalty.store.tables import intents as intents_table
 
 
 @dataclass(frozen=True)
 class Step:
-    """A moment that a run can be killed at: just before or after the `attribute` of `owner` is called.
+    """A moment that a run can be struck at: just before or after the `attribute` of `owner` is called.
 
-    `unsent` = the bytes are stored and have not been sent.
+    `unsent` = the bytes are stored and have not been sent. `open` = a database transaction is open then. With `only`
+    just those calls count whose answer (after) or arguments (before) it says yes to.
     """
 
     name: str
@@ -42,34 +53,81 @@ class Step:
     attribute: str
     says: str
     unsent: bool = False
+    open: bool = False
+    only: Callable[[tuple[Any, ...]], bool] = lambda values: True
 
 
+def _another(values: tuple[Any, ...]) -> bool:
+    """Whether one of the attempts that were stored is not the first of its slot."""
+    return any(attempt.seq for attempt in values[0])
+
+
+def _some(values: tuple[Any, ...]) -> bool:
+    """Whether the call had, or brought, anything to work on: its answer, or its first argument behind `self`."""
+    return bool(values[0] if isinstance(values[0], list | bool) else values[1])
+
+
+# The one place that knows the engine's steps by the names of its methods, in the order in which they are passed. Each
+# may be for several slots at once.
 STEPS = (
     Step("between", "before", Sender, "_gather", "between batches, before intents are gathered"),
-    Step("gathered", "before", Sender, "_reserve", "a batch gathered and tried, nothing reserved"),
-    Step("reserving", "after", slots, "reserve", "slot and intents written, not committed"),
-    Step("reserved", "after", Sender, "_reserve", "nonce reserved, nothing signed"),
-    Step("signed", "before", slots, "add_attempt", "signed, bytes not stored"),
-    Step("storing", "after", slots, "add_attempt", "bytes written, not committed"),
+    Step("gathered", "before", Sender, "_reserve", "batches gathered and tried, nothing reserved", only=_some),
+    Step("reserving", "after", steps, "reserve", "slots and intents written, not committed", open=True),
+    Step("reserved", "after", Sender, "_reserve", "nonces reserved, nothing signed", only=_some),
+    Step("signed", "before", steps, "store_attempts", "signed, bytes not stored", open=True),
+    Step("storing", "after", steps, "store_attempts", "bytes written, not committed", open=True),
+    Step(
+        "dearer", "after", steps, "store_attempts", "a dearer attempt written, not committed", open=True, only=_another
+    ),
     Step("stored", "after", Sender, "_sign_and_store", "bytes stored, not marked as sent", unsent=True),
-    Step("marking", "after", slots, "mark_sent", "mark of sending written, not committed", unsent=True),
+    Step("marking", "after", steps, "mark_sent", "mark of sending written, not committed", unsent=True, open=True),
     Step("marked", "after", Sender, "_mark_sent", "marked as sent, not sent", unsent=True),
-    Step("handed-in", "after", Node, "send_raw", "the node has the bytes, its answer is not looked at"),
+    Step("handed-in", "after", Node, "send_raw_many", "the node has the bytes, its answer is not looked at"),
     Step("sent", "after", Sender, "_send", "sent and answered"),
-    Step("watching", "before", Sender, "_watch", "before looking for receipts"),
-    Step("seen", "before", Sender, "_settle", "receipt seen, nothing written"),
-    Step("settling", "after", intents, "mark_included", "receipt written, not committed"),
-    Step("settled", "after", Sender, "_settle", "receipt settled"),
-    Step("final-seen", "before", Sender, "_finalise", "found final, nothing written"),
-    Step("finalising", "after", intents, "mark_final", "finality written, not committed"),
-    Step("finalised", "after", Sender, "_finalise", "finalised"),
+    Step("watching", "before", Watcher, "watch", "before looking for receipts"),
+    Step("seen", "before", Watcher, "_settle", "receipts seen, nothing written", only=_some),
+    Step("settling", "after", steps, "settle", "receipts written, not committed", open=True),
+    Step("settled", "after", Watcher, "_settle", "receipts settled", only=_some),
+    Step("undoing", "after", intents, "mark_reorged", "a block's undoing written, not committed", open=True),
+    Step("undone", "after", Watcher, "_undo", "a block's undoing in the books, nothing sent again"),
+    Step("final-seen", "before", Watcher, "_finalise", "found final, nothing written"),
+    Step("finalising", "after", steps, "finalise", "finality written, not committed", open=True),
+    Step("finalised", "after", Watcher, "_finalise", "finalised"),
 )
 STEP = {step.name: step for step in STEPS}
 
+# What the engine waits for, by the name under which a rig shortens it. Each is taken from the module that holds it.
+TEMPO: Mapping[str, tuple[Any, str, Callable[[float], Any]]] = {
+    "lease": (leases, "LEASE_SECONDS", float),
+    "resend": (sending, "RESEND_AFTER", lambda seconds: timedelta(seconds=seconds)),
+    "foreign": (settling, "FOREIGN_AFTER", lambda seconds: timedelta(seconds=seconds)),
+    "retry": (sending, "RETRY_PAUSES", lambda seconds: (seconds,) * 40),
+}
+
+
+def missing_places() -> list[str]:
+    """What the tables here name and the code has no more; must be empty, or the rig tests less than it says."""
+    places = [(step.name, step.owner, step.attribute) for step in STEPS]
+    places += [(name, module, attribute) for name, (module, attribute, _) in TEMPO.items()]
+    places += [(name, *place) for name, (place, _) in BROKEN.items()]
+    places.append(("batch", gathering, "GATHER_AT_MOST"))
+    return [
+        f"{name} ({owner.__name__}.{attribute})" for name, owner, attribute in places if not hasattr(owner, attribute)
+    ]
+
+
+class Deed(StrEnum):
+    """What a strike does: SIGKILL; SIGSTOP; not a page more for SQLite's file; not a byte more for its log."""
+
+    KILL = "kill"
+    STOP = "stop"
+    FULL = "full"
+    SHORT = "short"
+
 
 @dataclass(frozen=True)
-class Kill:
-    """Die at the `count`-th time that `step` is passed after this run has made `reserves` reservations.
+class Strike:
+    """Happens at the `count`-th time that `step` is passed after this run has made `reserves` reservations.
 
     With `reserves` 0 that may be while the run still finishes what its predecessor left behind.
     """
@@ -77,19 +135,28 @@ class Kill:
     step: str
     reserves: int = 0
     count: int = 1
+    deed: Deed = Deed.KILL
+
+    def __post_init__(self) -> None:
+        if self.step not in STEP:
+            raise ValueError(f"there is no step {self.step!r} to strike at")
 
 
 @dataclass(frozen=True)
 class Orders:
-    """One run: arguments and whole environment of the command, where it writes, how it dies, and how it is broken."""
+    """One run: arguments and whole environment of the command, where it writes, what strikes it, and how it is broken.
+
+    `tempo` are seconds by the names of TEMPO.
+    """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     output: str
     trace: str
     batch: int
-    kill: Kill | None = None
+    strike: Strike | None = None
     broken: str | None = None
+    tempo: Mapping[str, float] = field(default_factory=dict)
 
     def to_line(self) -> str:
         return json.dumps(asdict(self)) + "\n"
@@ -97,19 +164,27 @@ class Orders:
     @classmethod
     def from_line(cls, line: str) -> "Orders":
         fields = json.loads(line)
-        kill = fields.pop("kill")
-        return cls(**fields, kill=Kill(**kill) if kill is not None else None)
+        strike = fields.pop("strike")
+        if strike is not None:
+            strike = Strike(**{**strike, "deed": Deed(strike["deed"])})
+        return cls(**fields, strike=strike)
 
 
 class Bomb:
-    """Writes each step that is passed to the trace, one JSON line each, and carries out the kill."""
+    """Writes each step that is passed to the trace, one JSON line each, and carries out the strike."""
 
     def __init__(self, orders: Orders) -> None:
-        self._kill = orders.kill
+        self._strike = orders.strike
         # Each line is handed to the kernel at once: what is written is there after a SIGKILL too.
         self._trace = os.open(orders.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._reserves = 0
         self._count = 0
+        self._files: list[sqlite3.Connection] = []
+        if self._strike is not None and self._strike.deed is Deed.FULL:
+            event.listen(Engine, "connect", self._note_file)
+
+    def _note_file(self, connection: Any, record: object) -> None:
+        self._files.append(connection)
 
     def set(self) -> None:
         """Wrap all the steps, so that their order in the table is that of one call's before and after."""
@@ -129,74 +204,85 @@ class Bomb:
         return wrapper
 
     def _pass(self, step: Step, values: tuple[Any, ...]) -> None:
+        if not step.only(values):
+            return
         if step.name == "reserved":
-            self._reserves += 1
-        kill = self._kill
-        if kill is not None and kill.step == step.name and self._reserves >= kill.reserves:
+            self._reserves += len(values[0])
+        strike = self._strike
+        struck = False
+        if strike is not None and strike.step == step.name and self._reserves >= strike.reserves:
             self._count += 1
-        dies = kill is not None and self._count == kill.count
-        about: dict[str, Any] = {"step": step.name, "dies": dies, "reserves": self._reserves}
-        for value in values:
-            about |= _about(value)
-        if step.name in _ROW_AT:
-            column, place = _ROW_AT[step.name]
-            about[column] = values[place]
-        elif step.name == "handed-in":
-            about["tx_hash"] = "0x" + keccak(values[2]).hex()
-        os.write(self._trace, json.dumps(about).encode() + b"\n")
-        if dies:
-            os.kill(os.getpid(), signal.SIGKILL)
+            struck = self._count == strike.count
+        line = {"step": step.name, "at": time.monotonic(), "struck": struck, "reserves": self._reserves}
+        with contextlib.suppress(OSError):
+            os.write(self._trace, json.dumps(line).encode() + b"\n")
+        if strike is not None and struck:
+            _DEEDS[strike.deed](self._files)
 
 
-# Calls that name a row by its number only: which row, and where it stands among the answer and the arguments.
-_ROW_AT = {
-    "signed": ("slot", 1),
-    "settling": ("slot", 2),
-    "finalising": ("slot", 2),
-    "marking": ("attempt", 2),
-    "marked": ("attempt", 2),
+def _fill(files: list[sqlite3.Connection]) -> None:
+    for connection in files:
+        # Never less than the file has: no page can be added any more. A connection that the pool has closed is gone.
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            connection.execute("PRAGMA max_page_count=1")
+
+
+def _shorten() -> None:
+    # No file grows beyond what the write-ahead log has now: it is that one which then fails, in the middle of a COMMIT.
+    # What we print and trace is shorter.
+    log = Path(f"{make_url(os.environ['DATABASE_URL']).database}-wal")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(log.stat().st_size, 1 << 16), resource.RLIM_INFINITY))
+
+
+_DEEDS: Mapping[Deed, Callable[[list[sqlite3.Connection]], None]] = {
+    Deed.KILL: lambda files: os.kill(os.getpid(), signal.SIGKILL),
+    Deed.STOP: lambda files: os.kill(os.getpid(), signal.SIGSTOP),
+    Deed.FULL: _fill,
+    Deed.SHORT: lambda files: _shorten(),
 }
-
-
-def _about(value: Any) -> dict[str, Any]:
-    """What tells which slot a call was about."""
-    if isinstance(value, slots.SlotRow | slots.WatchedSlot):
-        return {"nonce": value.nonce}
-    if isinstance(value, slots.AttemptRow):
-        return {"slot": value.slot, "tx_hash": value.tx_hash}
-    return {}
 
 
 # ---------------------------------------------------------------------------------------------------- broken on purpose
 
 
-def _send_first(engine: Sender, slot: slots.SlotRow) -> None:
-    """The classic mistake: send the transaction, then write down that there is one."""
-    fees = sender.fees(engine.app.node, engine.app.settings.max_fee_wei)
-    signed = engine.signer.sign_transaction(
-        TxFields(
-            chain_id=engine.attached.chain_id,
-            nonce=slot.nonce,
-            to=slot.to_address,
-            data=slot.calldata,
-            value=slot.value,
-            gas=slot.gas_limit,
-            max_fee=fees.max_fee,
-            priority_fee=fees.priority_fee,
-        )
-    )
-    engine.app.node.send_raw(signed.raw)
-    now = engine.app.now()
-    with begin(engine.app.engine) as tx:
-        attempt = slots.add_attempt(
-            tx, slot.id, signed.raw, signed.hash, fees.max_fee, fees.priority_fee, now, epoch=engine._epoch
-        )
-    engine._mark_sent(attempt.id)
+def _send_first(store_attempts: Callable[..., Any]) -> Callable[..., Any]:
+    """The classic mistake: send the transactions, then write down that there are any."""
+
+    def broken(tx: Any, signer: int, epoch: int, new: Any, *rest: Any) -> Any:
+        Node(os.environ["NFTLOYALTY_RPC_URL"]).send_raw_many([each.raw for each in new])
+        return store_attempts(tx, signer, epoch, new, *rest)
+
+    return broken
 
 
-BROKEN: Mapping[str, tuple[str, Callable[..., Any]]] = {
-    "sends first": ("_sign_and_send", _send_first),
+def _trust_the_node(send_raw_many: Callable[..., Any]) -> Callable[..., Any]:
+    """The other one: take a refusal for the truth, and send what was in the transaction with the next nonce."""
+
+    def broken(node: Node, raws: Any) -> Any:
+        hints = send_raw_many(node, raws)
+        refused = [raw for raw, hint in zip(raws, hints, strict=True) if hint.kind is HintKind.REFUSED]
+        if refused:
+            engine = open_engine(os.environ["DATABASE_URL"])
+            theirs = select(attempts.c.slot).where(attempts.c.raw.in_(refused))
+            free = {"state": IntentState.RECEIVED, "slot": None, "position": None}
+            with begin(engine) as tx:
+                tx.execute(
+                    update(intents_table)
+                    .where(intents_table.c.slot.in_(theirs), intents_table.c.state == IntentState.BATCHED)
+                    .values(**free)
+                )
+            engine.dispose()
+        return hints
+
+    return broken
+
+
+BROKEN: Mapping[str, tuple[tuple[Any, str], Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
+    "sends first": ((steps, "store_attempts"), _send_first),
+    "trusts the node": ((Node, "send_raw_many"), _trust_the_node),
 }
+"""Engines with a known mistake, by name: the call that is replaced, and what makes the replacement of it."""
 
 
 # -------------------------------------------------------------------------------------------------------------- running
@@ -207,9 +293,12 @@ def run(orders: Orders) -> int:
     os.environ.clear()
     os.environ.update(orders.environment)
     gathering.GATHER_AT_MOST = orders.batch
+    for name, seconds in orders.tempo.items():
+        module, attribute, made = TEMPO[name]
+        setattr(module, attribute, made(seconds))
     if orders.broken is not None:
-        attribute, replacement = BROKEN[orders.broken]
-        setattr(Sender, attribute, replacement)
+        (owner, attribute), replacement = BROKEN[orders.broken]
+        setattr(owner, attribute, replacement(getattr(owner, attribute)))
     Bomb(orders).set()
     sys.argv = ["nftloyalty", *orders.arguments]
     try:
@@ -260,4 +349,6 @@ def stable() -> None:
 
 
 if __name__ == "__main__":
+    if missing := missing_places():
+        sys.exit(f"the code has changed, and tests/faults/rigged.py does not know it: {', '.join(missing)}")
     stable()
