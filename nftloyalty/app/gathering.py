@@ -289,6 +289,13 @@ class Gathering:
         if has < needs:
             raise Wait(Blocked(OutOfFunds(self.signer, has, needs)))
 
+    def shortage(self) -> Blocked | None:
+        """What is missing to pay for what is in flight."""
+        with read(self.app.engine) as tx:
+            needs = slots.promised_wei(tx, self.row)
+        has = self.app.node.balance(self.signer)
+        return Blocked(OutOfFunds(self.signer, has, needs)) if has < needs else None
+
     def fees(self) -> Fees:
         """What to offer now: the market is asked once for trying, signing, and what follows within a second.
 

@@ -75,6 +75,7 @@ class Sender:
         # What a former process marked as sent may never have left.
         self._unsure = True
         self._held: Blocked | None = None
+        self._short: Blocked | None = None
         self._said: str | None = ""
         self._chain_seen_at: datetime | None = None
 
@@ -138,7 +139,7 @@ class Sender:
         node, address = self.app.node, self.signer.address
         head = node.head().number
         first, of_head, last = node.nonce(address), node.nonce(address, head), node.nonce(address)
-        if not first <= last or not of_head <= last or not min(first, of_head) == of_head:
+        if not of_head <= first <= last:
             raise NodeUnreachable(node.shown_url, f"it tells the nonce of {address} as {first}, {of_head} and {last}")
         return of_head
 
@@ -181,6 +182,8 @@ class Sender:
         """What stops this group, or any if None, after the step just made; None while transactions are under way."""
         if self._held is not None:
             return None if self._on_the_wire() else self._held
+        if self._short is not None:
+            return self._short
         blocked = self.blocked.get(group) if group is not None else next(iter(self.blocked.values()), None)
         if blocked is not None and not isinstance(blocked.reason, OutOfFunds) and self._not_included():
             return None
@@ -203,7 +206,7 @@ class Sender:
 
     def _say(self) -> None:
         """Write down what is waited for, where it has changed, for those who look from elsewhere."""
-        waits = [self._held] if self._held is not None else list(self.blocked.values())
+        waits = [each for each in (self._held, self._short) if each is not None] or list(self.blocked.values())
         said = "; ".join(dict.fromkeys(each.reason.message for each in waits)) or None
         if said != self._said:
             with begin(self.app.engine) as tx:
@@ -247,8 +250,12 @@ class Sender:
             for slot in lost
             if at_once or slot.last_sent_at is None or now - slot.last_sent_at >= RESEND_AFTER
         }
+        if not lost:
+            self._short = None
         if not old:
             return False
+        # What is under way may be waiting for money, which a full window would never find out.
+        self._short = None if at_once else self._gathering.shortage()
         with read(self.app.engine) as tx:
             found = [each for each in slots.open_slots(tx, self._row, slots.NOT_INCLUDED) if each.slot.id in old]
         again = []

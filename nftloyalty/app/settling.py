@@ -55,6 +55,7 @@ class Watcher:
         self._address = address
         self._finality_blocks = finality_blocks
         self._passed: dict[int, datetime] = {}
+        self._behind_since: datetime | None = None
         self._sight: Sight | None = None
         self._sight_at = ""
         self._settled_at = ""
@@ -80,6 +81,7 @@ class Watcher:
             at_once = [_as_included(each) for each in found if each[1].block_number <= finalized]
             moved |= self._on_included([*included, *at_once], finalized)
             self._settled_at = sight.head.hash
+        self._check_ground(watched, sight)
         there = {slot.id for slot, _ in found}
         lost = tuple(slot for slot in missing if slot.id not in there)
         passed = tuple(slot for slot in lost if sight.latest_nonce > slot.nonce)
@@ -195,6 +197,23 @@ class Watcher:
             intents.cancel(tx, members, now)
 
     # --------------------------------------------------------------------------------------------------- not on chain
+
+    def _check_ground(self, watched: Sequence[WatchedSlot], sight: Sight) -> None:
+        """Nonces below the lowest open slot are final. A chain that has not used them for a while has taken final
+        blocks back: what is sent now would wait for ever."""
+        lowest = min(slot.nonce for slot in watched)
+        if sight.latest_nonce >= lowest:
+            self._behind_since = None
+            return
+        self._behind_since = self._behind_since or self._app.now()
+        if self._app.now() - self._behind_since >= FOREIGN_AFTER:
+            halt(
+                self._app,
+                self._lease.row,
+                self._address,
+                f"nonce {lowest - 1} was final, and the chain is back at {sight.latest_nonce}: final blocks were taken "
+                "back, or the node is far behind",
+            )
 
     def _on_passed(self, passed: Sequence[WatchedSlot]) -> bool:
         """The chain has used nonces whose transactions nobody can show.
