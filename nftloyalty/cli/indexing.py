@@ -1,6 +1,7 @@
 """`nftloyalty index`: how far it has come, and building it anew."""
 
-from contextlib import ExitStack
+import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from nftloyalty.cli.session import err, iso, out, print_json, running
 
 # A shorter way is gone before a bar could be read.
 SHOWN_FROM_BLOCKS = 200
+LINE_SECONDS = 10.0
 
 index_app = typer.Typer(no_args_is_help=True, help="What the database knows of the chain: show, catch-up, rebuild.")
 
@@ -81,22 +83,37 @@ def rebuild(ctx: typer.Context) -> None:
 
 
 def bring_up_to_date(app: App, here: Opened) -> indexing.Progress:
-    """Index up to the node's newest block, with a bar where that takes long."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=err, transient=True)
-    task = bar.add_task("Indexing blocks", total=None)
-    began: int | None = None
-
-    with ExitStack() as shown:
-
-        def on_step(step: indexing.Progress) -> None:
-            nonlocal began
-            if step.head is None or step.lowest is None:
-                return
-            began = step.lowest if began is None else began
-            bar.update(task, completed=step.lowest - began, total=step.head - began)
-            # Even a bar that is not shown leaves an empty line.
-            if step.head - began >= SHOWN_FROM_BLOCKS and not bar.live.is_started:
-                shown.enter_context(bar)
-
+    """Index up to the node's newest block, and show how far it is where that takes long."""
+    with _Bar() as on_step:
         return indexing.catch_up(app, here.attached, here.program.chain.finality_blocks, progress=on_step)
+
+
+class _Bar:
+    """A progress bar on the error stream, with the time left; where that is no terminal, a line now and then."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+        self._task = self._bar.add_task("blocks indexed", total=None)
+        self._began: int | None = None
+        self._line_at = 0.0
+
+    def __enter__(self) -> Callable[[indexing.Progress], None]:
+        return self._on_step
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _on_step(self, step: indexing.Progress) -> None:
+        if step.head is None or step.lowest is None:
+            return
+        if self._began is None:
+            self._began = step.lowest
+        total = step.head - self._began
+        if total < SHOWN_FROM_BLOCKS:
+            return
+        self._bar.start()
+        self._bar.update(self._task, completed=step.lowest - self._began, total=total)
+        if not err.is_terminal and time.monotonic() >= self._line_at:
+            err.print(f"Indexed up to block {step.lowest:,} of {step.head:,}")
+            self._line_at = time.monotonic() + LINE_SECONDS

@@ -5,11 +5,12 @@ import os
 import re
 from typing import Any
 
+import pytest
 from pytest import MonkeyPatch
 from sqlalchemy import update
 
 from nftloyalty.app.context import build_app
-from nftloyalty.cli import indexing
+from nftloyalty.cli import indexing, session
 from nftloyalty.config import from_environment
 from nftloyalty.store import tables
 from nftloyalty.store.engine import begin
@@ -68,11 +69,14 @@ def test_verify_brings_the_index_up_to_date_by_itself(shop: Run) -> None:
     assert shop("verify", wallet, "--consistency", "newest").status == 2
 
 
-def test_a_long_way_is_shown_with_a_bar(shop: Run, monkeypatch: MonkeyPatch) -> None:
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_long_way_is_shown(shop: Run, monkeypatch: MonkeyPatch, terminal: bool) -> None:
     monkeypatch.setattr(indexing, "SHOWN_FROM_BLOCKS", 0)
+    monkeypatch.setattr(session.err, "_force_terminal", terminal)
     caught_up = shop("index", "catch-up")
     ok(caught_up)
-    assert "Indexing blocks" in caught_up.err
+    hidden_cursor = "\x1b[?25l"  # while a bar is drawn
+    assert (hidden_cursor in caught_up.err, "Indexed up to block" in caught_up.err) == (terminal, not terminal)
 
 
 def test_verify_asked_live_needs_no_index(shop: Run) -> None:
