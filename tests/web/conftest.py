@@ -11,7 +11,7 @@ import uvicorn
 
 from nftloyalty.app import claiming
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.web.app import create_web
@@ -25,7 +25,7 @@ class Served:
 
     world: World
     client: httpx2.Client
-    relay: Relay
+    relay: Worker
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         app = app_of(settings_of(tmp_path_factory.mktemp("served"), chain.url))
         world = open_world(app)
         here = world.here
-        relay = Relay(app, here, signer_of(app, claiming.relay_key(here)))
+        relay = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
         relay.start()
         try:
             with serving(Service(app, here, relay)) as client:

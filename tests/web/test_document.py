@@ -14,7 +14,7 @@ import pytest
 
 from nftloyalty.app import claiming
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain import refusal
 from nftloyalty.domain.gate import ReasonCode
@@ -39,7 +39,18 @@ GOLD, MEMBER, NEWCOMER = (
 DOCUMENTED_CLAIM = "int_0ktv3m8q1b2c4d5e6f7g8h9j0k"
 
 # What is another each time; its kind of value is compared all the same.
-VOLATILE = {"block", "hash", "timestamp", "age_seconds", "joined_at", "transaction", "id", "status_url", "final"}
+VOLATILE = {
+    "block",
+    "hash",
+    "timestamp",
+    "age_seconds",
+    "joined_at",
+    "transaction",
+    "id",
+    "status_url",
+    "final",
+    "request_id",
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +62,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, http
         world.mint(f"{GOLD},gold,2049-12-31", f"{MEMBER},member,never")
         world.stamp("welcome", GOLD)
         here = world.here
-        relay = Relay(app, here, signer_of(app, claiming.relay_key(here)))
+        relay = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
         relay.start()
         try:
             with serving(Service(app, here, relay)) as client:

@@ -11,7 +11,7 @@ from nftloyalty.app import claiming, governing
 from nftloyalty.app.acting import Act, perform
 from nftloyalty.app.governing import QuotaOf, Which
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.voucher import SignedVoucher, signed_to_json
@@ -71,7 +71,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         try:
             world = open_world(app, program_text(rest=STAMPS + MORE_STAMPS))
             here = world.here
-            relay = Relay(app, here, signer_of(app, claiming.relay_key(here)))
+            relay = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
             with serving(Service(app, here, relay)) as client:
                 yield Desk(world, client)
         finally:

@@ -14,7 +14,7 @@ import pytest
 from nftloyalty.app import claiming, verifying
 from nftloyalty.app.context import build_app
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.chain.client import Node
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.voucher import signed_to_json
@@ -42,7 +42,8 @@ def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     found: dict[str, Any] = answer.json()
-    assert found.keys() <= {"type", "title", "status", "code", "detail", "mend", "errors"}
+    assert found.keys() <= {"type", "title", "status", "code", "detail", "mend", "errors", "request_id"}
+    assert found["request_id"] == answer.headers["x-request-id"]
     assert (found["status"], found["code"], found["type"]) == (status, code, "about:blank")
     assert found["title"] == CODES[code].title
     assert CODES[code].status == status
@@ -421,8 +422,8 @@ def test_a_relay_in_trouble_is_not_ready(served: Served) -> None:
         "troubles": [],
         "block": world.app.node.head().number,
     }
-    stuck = Relay(world.app, world.here, signer_of(world.app, "hot"))
-    stuck.trouble = f"0x12 has 0.000001 coins; see {SECRET}"
+    stuck = Worker(world.app, world.here, [signer_of(world.app, "hot")])
+    stuck.senders[0].trouble = f"0x12 has 0.000001 coins; see {SECRET}"
     with serving(Service(world.app, world.here, stuck)) as client:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
@@ -446,6 +447,7 @@ def test_the_description_is_openapi_3_1_and_lists_every_route_with_its_errors(cl
         ("/v1/claims/{claim_id}", "get"),
         ("/healthz", "get"),
         ("/readyz", "get"),
+        ("/metrics", "get"),
     }
     for path, method in routes:
         answers = found["paths"][path][method]["responses"]
