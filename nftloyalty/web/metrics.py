@@ -8,7 +8,14 @@ import platform
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
@@ -75,6 +82,8 @@ class Books(Collector):
 
 def registry_of(service: Service) -> CollectorRegistry:
     """A registry with the books of this service. Nothing is read yet."""
+    # Else each counter is told a second time, with the moment it was made.
+    disable_created_metrics()
     registry = CollectorRegistry()
     registry.register(Books(service))
     return registry
