@@ -183,3 +183,9 @@ def test_no_secret_of_the_settings_is_ever_written(form: Form, tmp_path: Path) -
         assert secret not in whole
         assert json.dumps(secret)[1:-1] not in whole
     assert "127.0.0.1:9" in whole
+
+
+def test_the_guide_lists_every_field_in_its_order() -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "operating.md").read_text(encoding="utf-8")
+    table = guide.partition("| field | meaning |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert table.splitlines() == [f"| {name} | {meaning} |" for name, meaning in logs.FIELDS.items()]

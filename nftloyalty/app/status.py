@@ -349,7 +349,8 @@ def _of_index(
     if index.block is None:
         how = "has not been begun"
     elif head is not None and head.number > index.block:
-        how = f"is {head.number - index.block:,} blocks behind"
+        behind = head.number - index.block
+        how = f"is {behind:,} block{'' if behind == 1 else 's'} behind"
     else:
         seen = "never" if index.confirmed_at is None else f"last {index.confirmed_at:%Y-%m-%d %H:%M:%S} UTC"
         how = f"is at block {index.block}, {seen} seen to be the newest"
