@@ -37,9 +37,8 @@ def test_a_worker_shows_its_health_and_numbers(tmp_path: Path) -> None:
                 assert session.get(f"{url}/readyz", timeout=30).status_code in (200, 503)
                 assert session.get(f"{url}/v1/claims/int_1", timeout=30).status_code == 404
             status, seconds, said = ended(process, signal.SIGTERM)
-    assert "nftloyalty_build_info" in {each.name + "_info" for each in text_string_to_metric_families(numbers)} | {
-        each.name for each in text_string_to_metric_families(numbers)
-    }
+    samples = {sample.name for family in text_string_to_metric_families(numbers) for sample in family.samples}
+    assert {"nftloyalty_build_info", "nftloyalty_database_up", "nftloyalty_index_lease_seconds"} <= samples
     assert (status, "Stopped." in said) == (0, True)
     assert seconds < 10
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
