@@ -71,11 +71,10 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     chain = "none that the books know" if found.chain is None else f"chain {found.chain.chain_id}"
     yield "Program", f"{found.program} on {chain}"
     head = found.node.head
-    if head is None:
-        yield "Node", f"{found.node.trouble}"
-    else:
+    yield "Node", f"{found.node.url} answers" if found.node.trouble is None else found.node.trouble
+    if head is not None:
         old = age(found.asked_at - datetime.fromtimestamp(head.timestamp, UTC))
-        yield "Node", f"{found.node.url} answers; head is block {head.number}, {old} old"
+        yield "Head", f"block {head.number}, {old} old"
     for each in found.indexes:
         yield "Index", _index(each, found)
     if found.indexes:
