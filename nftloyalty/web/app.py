@@ -73,11 +73,10 @@ class Accounted:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", metrics.NO_ROUTE)
             self._answers.note(scope["method"], route, status, seconds)
-            about = logs.Fields(
-                method=scope["method"], route=route, status=status, milliseconds=round(seconds * 1000, 1)
-            )
-            with logs.about(**about), logs.about(**_claim_of(scope)):
-                access.info("answered" if status else "who asked has left")
+            if access.isEnabledFor(logging.INFO):
+                about: dict[str, Any] = {"method": scope["method"], "route": route, "status": status}
+                about |= {"milliseconds": round(seconds * 1000, 1), **_claim_of(scope)}
+                access.info("answered" if status else "who asked has left", extra=about)
 
 
 class OnlyThisMachine:

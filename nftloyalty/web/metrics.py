@@ -47,12 +47,19 @@ class Answers:
             buckets=_SECONDS,
             registry=registry,
         )
+        # Looking one up by its labels takes longer than counting. There are few: routes, methods and statuses are.
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """`route` is a route's template, NO_ROUTE where there is none; `status` 0 = who asked has left."""
         method = method if method in _METHODS else "other"
-        self._count.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        known = self._known.get((method, route, status))
+        if known is None:
+            known = self._count.labels(method, route, str(status)), self._seconds.labels(method, route)
+            self._known[method, route, status] = known
+        count, took = known
+        count.inc()
+        took.observe(seconds)
 
 
 class Books(Collector):
