@@ -5,10 +5,17 @@ Every setting has a default that works on one machine without any set-up.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from nftloyalty import logs
 from nftloyalty.errors import BadInput, Problem
+
+# Shorter parts of an address are words such as `v2` or `rpc`.
+_LEAST_SECRET = 6
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class Secret:
@@ -51,6 +58,8 @@ SETTINGS = (
         "NFTLOYALTY_INDEX_MAX_AGE", "30", "seconds", "refuse answers from an index not seen at the head for so long"
     ),
     Setting("NFTLOYALTY_WINDOW", "16", "transactions", "most transactions in flight per signer, 1 to 64"),
+    Setting("NFTLOYALTY_LOG_FORMAT", "text", "text or json", "how `serve` and `worker` write their log, to stderr"),
+    Setting("NFTLOYALTY_LOG_LEVEL", "info", "level", "least lines of that log: debug, info, warning or error"),
 )
 
 
@@ -65,10 +74,19 @@ class Settings:
     max_fee_wei: int
     index_max_age_seconds: float
     window: int
+    log_format: logs.Form
+    log_level: logs.Level
 
     @property
     def keys_folder(self) -> Path:
         return self.home / "keys"
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every part of the settings that may be a password or a key, for those who keep them out of what is shown."""
+        found = {self.password.reveal()} if self.password is not None else set()
+        for url in (self.rpc_url, self.database_url):
+            found |= _secrets_in(url)
+        return tuple(sorted(found, key=len, reverse=True))
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -97,6 +115,13 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             problems.append(Problem(name, f"there is no home folder for {text(name)!r}"))
             return Path(text(name))
 
+    def choice(name: str, kind: type[_Choice]) -> _Choice:
+        given = text(name).strip().lower()
+        if given not in list(kind):
+            problems.append(Problem(name, f"{text(name)!r} is not one of {', '.join(kind)}"))
+            given = defaults[name]
+        return kind(given)
+
     home = path("NFTLOYALTY_HOME")
     rpc_url = text("NFTLOYALTY_RPC_URL")
     if not _is_http(rpc_url):
@@ -108,6 +133,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     max_fee_gwei = number("NFTLOYALTY_MAX_FEE_GWEI", 0.000001, 1_000_000)
     index_max_age = number("NFTLOYALTY_INDEX_MAX_AGE", 1, 86_400)
     window = number("NFTLOYALTY_WINDOW", 1, 64, whole=True)
+    log_format = choice("NFTLOYALTY_LOG_FORMAT", logs.Form)
+    log_level = choice("NFTLOYALTY_LOG_LEVEL", logs.Level)
     password = text("NFTLOYALTY_KEY_PASSWORD")
     password_file = path("NFTLOYALTY_KEY_PASSWORD_FILE") if text("NFTLOYALTY_KEY_PASSWORD_FILE") else None
     if problems:
@@ -122,6 +149,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         max_fee_wei=int(max_fee_gwei * 10**9),
         index_max_age_seconds=index_max_age,
         window=int(window),
+        log_format=log_format,
+        log_level=log_level,
     )
 
 
@@ -131,3 +160,21 @@ def _is_http(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _secrets_in(url: str) -> set[str]:
+    """Of an address of a node or a database: its password whatever its length, and long parts of path and query."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password or ""
+    except ValueError:
+        return {url}
+    if parts.scheme.startswith("sqlite"):
+        return set()
+    found = {parts.query, parts.fragment, *(value for _, value in parse_qsl(parts.query))}
+    if parts.scheme in ("http", "https"):
+        found |= {parts.username or "", parts.path, *parts.path.split("/")}
+    found |= {unquote(each) for each in found}
+    return {each for each in found if len(each) >= _LEAST_SECRET} | {
+        each for each in (password, unquote(password)) if each
+    }

@@ -8,6 +8,7 @@ import pytest
 
 from nftloyalty.config import SETTINGS, Secret, from_environment
 from nftloyalty.errors import BadInput
+from nftloyalty.logs import Form, Level
 
 
 def problems(**environment: str) -> dict[str, str]:
@@ -110,3 +111,34 @@ def test_secrets_never_show() -> None:
 def test_every_setting_tells_its_unit_and_what_it_does() -> None:
     for setting in SETTINGS:
         assert setting.unit and setting.does
+
+
+def test_how_the_log_is_written_is_chosen_by_name() -> None:
+    settings = from_environment({"NFTLOYALTY_LOG_FORMAT": "JSON", "NFTLOYALTY_LOG_LEVEL": "warning"})
+    assert (settings.log_format, settings.log_level) == (Form.JSON, Level.WARNING)
+    assert problems(NFTLOYALTY_LOG_FORMAT="xml", NFTLOYALTY_LOG_LEVEL="loud") == {
+        "NFTLOYALTY_LOG_FORMAT": "'xml' is not one of text, json",
+        "NFTLOYALTY_LOG_LEVEL": "'loud' is not one of debug, info, warning, error",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "secret"),
+    [
+        (
+            "NFTLOYALTY_RPC_URL",
+            "https://node.example/v3/0123456789abcdef",
+            {"0123456789abcdef", "/v3/0123456789abcdef"},
+        ),
+        ("NFTLOYALTY_RPC_URL", "https://node.example/?key=0123456789", {"0123456789", "key=0123456789"}),
+        ("NFTLOYALTY_RPC_URL", "https://brand-user:pw@node.example", {"brand-user", "pw"}),
+        ("NFTLOYALTY_RPC_URL", "https://node.example/v2/rpc", {"/v2/rpc"}),
+        ("DATABASE_URL", "postgresql://brand:p%24w@db.example/loyalty", {"p%24w", "p$w"}),
+        ("DATABASE_URL", "postgresql://db.example/loyalty?password=hidden", {"password=hidden", "hidden"}),
+        ("DATABASE_URL", "postgresql://[", {"postgresql://["}),
+        ("DATABASE_URL", "sqlite:////srv/loyalty/shop.db", set()),
+        ("NFTLOYALTY_KEY_PASSWORD", "correct horse", {"correct horse"}),
+    ],
+)
+def test_what_may_be_a_secret_is_known(name: str, url: str, secret: set[str]) -> None:
+    assert set(from_environment({name: url}).secrets()) == secret

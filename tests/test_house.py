@@ -40,7 +40,8 @@ WEB3_FAMILY = (
 # docs/architecture.md says why. A name is a ring or one module of a ring; imports point inward only.
 LAW: Mapping[str, Ring] = {
     "errors": Ring(),
-    "config": Ring(ours=("errors",)),
+    "logs": Ring(ours=("errors",)),
+    "config": Ring(ours=("logs", "errors")),
     "domain": Ring(ours=("errors",), theirs=("eth_utils",)),
     "store": Ring(ours=("domain", "errors"), theirs=("sqlalchemy", "alembic")),
     "chain": Ring(ours=("domain", "errors"), theirs=(*WEB3_FAMILY, "solcx")),
@@ -50,11 +51,22 @@ LAW: Mapping[str, Ring] = {
     ),
     "connect": Ring(ours=("domain", "errors"), theirs=("httpx2",)),
     "app": Ring(
-        ours=("config", "errors", "domain", "store", "chain", "vault", "connect"), theirs=("sqlalchemy", "eth_utils")
+        ours=("config", "logs", "errors", "domain", "store", "chain", "vault", "connect"),
+        theirs=("sqlalchemy", "eth_utils"),
     ),
     "web": Ring(
-        ours=("config", "errors", "domain", "store.reports", "app"),
-        theirs=("fastapi", "starlette", "pydantic", "uvicorn", "jinja2", "babel", "segno", "limits"),
+        ours=("config", "logs", "errors", "domain", "store.reports", "app"),
+        theirs=(
+            "fastapi",
+            "starlette",
+            "pydantic",
+            "uvicorn",
+            "jinja2",
+            "babel",
+            "segno",
+            "limits",
+            "prometheus_client",
+        ),
     ),
     "devchain": Ring(
         ours=("errors",),
@@ -62,7 +74,7 @@ LAW: Mapping[str, Ring] = {
     ),
     # The outermost ring: `serve`, `chain` and `demo` start the servers, so it may name them.
     "cli": Ring(
-        ours=("config", "errors", "domain", "store.reports", "app", "web", "devchain"),
+        ours=("config", "logs", "errors", "domain", "store.reports", "app", "web", "devchain"),
         theirs=("typer", "click", "rich", "babel", "segno", "uvicorn"),
     ),
     "client": Ring(theirs=("jwt", "httpx2")),

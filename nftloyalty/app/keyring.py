@@ -21,6 +21,7 @@ __all__ = [
     "check_password",
     "key_name",
     "known_accounts",
+    "known_addresses",
     "names_here",
     "parse_private_key",
     "place_of",
@@ -87,6 +88,15 @@ def key_name(app: App, name_or_address: str) -> str | None:
         if app.keystore.address(name) == wanted:
             return name
     return None
+
+
+def known_addresses(app: App, names_or_addresses: Iterable[str]) -> list[Address]:
+    """The addresses of those of these keys that are known here."""
+    found = []
+    for each in names_or_addresses:
+        with suppress(KeyProblem):
+            found.append(address_of(app, each))
+    return found
 
 
 def names_here(app: App, names_or_addresses: Iterable[str]) -> list[str]:

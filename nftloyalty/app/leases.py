@@ -78,8 +78,12 @@ def owner_alive(owner: str) -> bool:
 
 
 def _started(pid: int) -> str:
-    """Start time of a process in clock ticks, so that a reused pid is not mistaken for its former owner."""
+    """Start time of a process in clock ticks, so that a reused pid is not mistaken for its former owner.
+
+    Another word for one that has ended and that its parent has not asked after: it runs nothing any more.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     except OSError:
         return "0"
+    return "ended" if fields[0] in ("Z", "X") else fields[19]

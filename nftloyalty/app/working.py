@@ -8,12 +8,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
+from nftloyalty import logs
 from nftloyalty.app.context import App
 from nftloyalty.app.gathering import Blocked
 from nftloyalty.app.indexing import Indexer, Progress
+from nftloyalty.app.keyring import known_addresses
 from nftloyalty.app.opening import Opened
 from nftloyalty.app.sending import work
+from nftloyalty.app.sharing import take_over
 from nftloyalty.chain.signer import Signer
 from nftloyalty.errors import LoyaltyError
 
@@ -23,15 +27,18 @@ PAUSE_AFTER_TROUBLE_SECONDS = 3.0
 # Between two looks at a chain where nothing moves.
 INDEX_PAUSE_SECONDS = 0.5
 STAND_BY_SECONDS = 2.0
+# Between two looks at what waits for the program's other keys.
+SHARE_EVERY = timedelta(seconds=5)
 STOP_SECONDS = 10.0
 
 
 class Hand:
     """One thread that does one thing from `start` to `stop`, and begins again after trouble. `trouble` says what it
-    waits for; nothing that was accepted is lost meanwhile."""
+    waits for; nothing that was accepted is lost meanwhile. All its log lines are about `about`."""
 
-    def __init__(self, name: str, turn: Callable[["Hand"], None]) -> None:
+    def __init__(self, name: str, turn: Callable[["Hand"], None], about: logs.Fields | None = None) -> None:
         self.name = name
+        self._about = about or logs.Fields()
         self.trouble = ""
         self._turn = turn
         self._stopped = threading.Event()
@@ -77,15 +84,16 @@ class Hand:
         self.sleep(PAUSE_AFTER_TROUBLE_SECONDS)
 
     def _run(self) -> None:
-        while not self.stopped:
-            try:
-                self._turn(self)
-            except LoyaltyError as trouble:
-                self.rest(trouble)
-            except Exception as trouble:
-                log.exception("%s failed and starts again", self.name)
-                self.trouble = f"unexpected {type(trouble).__name__}; see the log"
-                self.sleep(PAUSE_AFTER_TROUBLE_SECONDS)
+        with logs.about(**self._about):
+            while not self.stopped:
+                try:
+                    self._turn(self)
+                except LoyaltyError as trouble:
+                    self.rest(trouble)
+                except Exception as trouble:
+                    log.exception("%s failed and starts again", self.name)
+                    self.trouble = f"unexpected {type(trouble).__name__}; see the log"
+                    self.sleep(PAUSE_AFTER_TROUBLE_SECONDS)
 
 
 class Worker:
@@ -95,7 +103,10 @@ class Worker:
         self._app = app
         self._opened = opened
         keys = {each.address: each for each in signers}
-        self.senders = tuple(Hand(f"sender {address}", self._sending(each)) for address, each in keys.items())
+        self.senders = tuple(
+            Hand(f"sender {address}", self._sending(each), logs.Fields(signer=address))
+            for address, each in keys.items()
+        )
         self.indexer = Hand("index", self._index) if indexes else None
 
     @property
@@ -122,13 +133,20 @@ class Worker:
     def _sending(self, signer: Signer) -> Callable[[Hand], None]:
         def turn(hand: Hand) -> None:
             blocked = False
+            shared_at = self._app.now()
+            others = known_addresses(self._app, self._opened.program.powers.minters)
 
             def on_step() -> None:
                 """A step after which nothing was blocked ends the trouble; being blocked is told after the step."""
-                nonlocal blocked
+                nonlocal blocked, shared_at
                 if not blocked:
                     hand.note("")
                 blocked = False
+                if self._app.now() - shared_at >= SHARE_EVERY:
+                    shared_at = self._app.now()
+                    taken = take_over(self._app, self._opened, signer.address, others)
+                    if taken:
+                        log.info("took over %d mints that waited for another key", taken)
 
             def on_blocked(why: Blocked) -> None:
                 nonlocal blocked

@@ -2,7 +2,8 @@
 
 Exit status:
     0    done, or yes
-    1    no (verify), a check failed (compile --check), rows were left out (mint, stamp), or a question was answered no
+    1    no (verify), a check failed (compile --check), rows were left out (mint, stamp), a question was answered no, or
+         something needs a person (status)
     2    the input is wrong, and nothing was changed
     3    the chain, a key, the database or the program stands in the way
     4    a fault of ours, to be reported
@@ -31,6 +32,7 @@ from nftloyalty.cli import (
     recovering,
     serving,
     signers,
+    status,
     updating,
     upkeep,
     verifying,
@@ -83,6 +85,7 @@ for module in (
     minting,
     waiting,
     signers,
+    status,
     verifying,
     indexing,
     vouchers,

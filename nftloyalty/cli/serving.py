@@ -1,18 +1,19 @@
 """Servers and building: `chain`, `serve`, `demo`, `compile`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
 
-from nftloyalty import devchain
+from nftloyalty import devchain, logs
 from nftloyalty.app import claiming, compiling, keyring
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.working import Worker
 from nftloyalty.cli import demo as demo_run
-from nftloyalty.cli.session import err, log_to_stderr, out, running, session_of, until_stopped, write_text
+from nftloyalty.cli.session import err, out, running, session_of, until_stopped, write_text
 from nftloyalty.devchain.server import listen, loopback_address, url_of
 from nftloyalty.errors import BadInput, Problem
 from nftloyalty.web.app import create_web
@@ -62,7 +63,8 @@ def serve(
 
     Example: nftloyalty serve
     """
-    log_to_stderr()
+    settings = session_of(ctx).settings
+    logs.set_up(settings.log_format, settings.log_level, settings.secrets())
     with until_stopped(), running(ctx) as (app, program):
         # The port is tried before anybody types a password, and listened on only when all else is ready: who connects
         # to a port that listens waits for an answer.
@@ -70,16 +72,7 @@ def serve(
         here = opened(app, program)
         worker = None if no_worker else worker_of(app, here, sends=not read_only)
         with listen(host, port) as listener:
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    create_web(Service(app, here, worker, takes_claims=not read_only)),
-                    log_config=None,
-                    log_level="warning",
-                    access_log=False,
-                    proxy_headers=False,
-                    timeout_graceful_shutdown=STOP_SECONDS,
-                )
-            )
+            server = server_of(create_web(Service(app, here, worker, takes_claims=not read_only)))
             try:
                 if worker is not None:
                     worker.start()
@@ -90,7 +83,21 @@ def serve(
                     worker.stop()
 
 
-def check_port(command: str, host: str, port: int) -> None:
+def server_of(web: Callable[..., Any]) -> uvicorn.Server:
+    """A server for an ASGI application, whose lines go where ours go. The application tells of each request itself."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            web,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    )
+
+
+def check_port(command: str, host: str, port: int, option: str = "--port") -> None:
     """Raises BadInput naming the option to change if this address can't be listened on."""
     if loopback_address(host) is None:
         what = f"{host} is not an address of this machine alone"
@@ -99,8 +106,8 @@ def check_port(command: str, host: str, port: int) -> None:
         listen(host, port).close()
     except BadInput as refused:
         what = f"port {port} on {host} {refused.problems[0].what}"
-        mend = f"stop what uses it, or choose another: nftloyalty {command} --port {port % 65_535 + 1}"
-        raise BadInput(command, [Problem("--port", what, mend)]) from None
+        mend = f"stop what uses it, or choose another: nftloyalty {command} {option} {port % 65_535 + 1}"
+        raise BadInput(command, [Problem(option, what, mend)]) from None
 
 
 def worker_of(app: App, here: Opened, *, sends: bool) -> Worker:

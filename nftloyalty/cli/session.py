@@ -2,7 +2,6 @@
 
 import getpass
 import json
-import logging
 import os
 import signal
 import sys
@@ -249,12 +248,6 @@ def write_text(path: Path, text: str) -> None:
 
 def cant_write(path: Path, failure: OSError) -> BadInput:
     return BadInput(str(path), [Problem(str(path), f"can't be written: {failure.strerror}")])
-
-
-def log_to_stderr() -> None:
-    """For what runs all the time: what happens, with its time."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 @contextmanager

@@ -1,15 +1,24 @@
 """`nftloyalty worker`: sends and indexes until it is stopped."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import typer
 
+from nftloyalty import logs
 from nftloyalty.app import keyring
 from nftloyalty.app.opening import opened
 from nftloyalty.app.working import Worker
-from nftloyalty.cli.session import err, log_to_stderr, running, until_stopped
+from nftloyalty.cli.serving import check_port, server_of
+from nftloyalty.cli.session import err, running, session_of, until_stopped
+from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.errors import BadInput, Problem, ProgramProblem
+from nftloyalty.web.app import create_watch
+from nftloyalty.web.deps import Service
+
+LOOPBACK = "127.0.0.1"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,6 +34,15 @@ def worker(
         ),
     ] = None,
     index_only: Annotated[bool, typer.Option("--index-only", help="Send nothing; needs no key.")] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            min=0,
+            max=65_535,
+            help="Answer /metrics, /healthz and /readyz there, on this machine only; 0 = any free port.",
+        ),
+    ] = None,
 ) -> None:
     """Send what was accepted and keep the index, until Ctrl-C or SIGTERM.
 
@@ -36,8 +54,11 @@ def worker(
     if keys and index_only:
         what = "sends nothing, and --key names a key to send with"
         raise BadInput("the command", [Problem("--index-only", what, "leave one of them out")])
-    log_to_stderr()
+    settings = session_of(ctx).settings
+    logs.set_up(settings.log_format, settings.log_level, settings.secrets())
     with until_stopped(), running(ctx) as (app, program):
+        if metrics_port is not None:
+            check_port("worker", LOOPBACK, metrics_port, "--metrics-port")
         here = opened(app, program)
         names = [] if index_only else keys or keyring.names_here(app, program.powers.minters)
         if not names and not index_only:
@@ -46,10 +67,27 @@ def worker(
                 mend="put a key here with `nftloyalty keys import`, or only keep the index with --index-only",
             )
         at_work = Worker(app, here, [keyring.signer_of(app, name) for name in names])
+        shown = nullcontext() if metrics_port is None else _shown(Service(app, here, at_work, False), metrics_port)
+        with shown:
+            try:
+                at_work.start()
+                what = f"Sending with {', '.join(names)} and indexing" if names else "Indexing"
+                err.print(f"{what} for {program.name} (Ctrl-C ends it).")
+                threading.Event().wait()
+            finally:
+                at_work.stop()
+
+
+@contextmanager
+def _shown(service: Service, port: int) -> Iterator[None]:
+    """Show how the worker is, in a thread of this process, on a socket that listens before the thread starts."""
+    with listen(LOOPBACK, port) as listener:
+        server = server_of(create_watch(service))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics", daemon=True)
+        thread.start()
+        err.print(f"Numbers and health at {url_of(listener)}/metrics, /healthz and /readyz.")
         try:
-            at_work.start()
-            what = f"Sending with {', '.join(names)} and indexing" if names else "Indexing"
-            err.print(f"{what} for {program.name} (Ctrl-C ends it).")
-            threading.Event().wait()
+            yield
         finally:
-            at_work.stop()
+            server.should_exit = True
+            thread.join()

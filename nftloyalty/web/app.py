@@ -1,26 +1,82 @@
-"""The ASGI application: one program, on loopback, until there are API keys."""
+"""The ASGI applications: one program, on loopback, until there are API keys; and what a worker shows of itself."""
 
 import ipaddress
+import logging
 import re
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nftloyalty import __version__
-from nftloyalty.web import claims, errors, gate, health, ownership
+from nftloyalty import __version__, logs
+from nftloyalty.web import claims, errors, gate, health, metrics, ownership
 from nftloyalty.web.deps import Service
+from nftloyalty.web.metrics import Answers
 from nftloyalty.web.schemas import problem_schemas
 
+access = logging.getLogger("nftloyalty.web.access")
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "X-Request-Id"
 LARGEST_BODY_BYTES = 64 * 1024
 DEEPEST_BODY = 16
 
 # An unclosed string runs to the end of the text: tried anew at each of its quotes, it would take quadratic time.
 _NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
 """A string, or a bracket outside of strings."""
+
+# What other servers and proxies make: a UUID, a trace id. Nothing that could be markup, or a line of its own.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_CLAIM_ID = re.compile(r"int_[0-9a-z]{1,60}")
+
+
+class Accounted:
+    """Outermost: gives each request an id, and logs and counts its answer.
+
+    An id that comes with the request is kept, so that one thing has one name through several servers. Routes are told
+    by their templates: what was asked for may be a wallet.
+    """
+
+    def __init__(self, app: ASGIApp, program: str, new_id: Callable[[str], str], answers: Answers) -> None:
+        self.app = app
+        self._program = program
+        self._new_id = new_id
+        self._answers = answers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _given_id(Headers(scope=scope)) or self._new_id("req")
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        with logs.about(request_id=request_id, program=self._program):
+            try:
+                await self.app(scope, receive, answer)
+            except Exception:
+                log.exception("a request failed")
+                if status == 0:
+                    await errors.problem("internal")(scope, receive, answer)
+            seconds = time.perf_counter() - began
+            route = getattr(scope.get("route"), "path", metrics.NO_ROUTE)
+            self._answers.note(scope["method"], route, status, seconds)
+            if access.isEnabledFor(logging.INFO):
+                about: dict[str, Any] = {"method": scope["method"], "route": route, "status": status}
+                about |= {"milliseconds": round(seconds * 1000, 1), **_claim_of(scope)}
+                access.info("answered" if status else "who asked has left", extra=about)
 
 
 class OnlyThisMachine:
@@ -83,19 +139,33 @@ class LimitBody:
 
 def create_web(service: Service) -> FastAPI:
     """Build the application around a service. There are no API keys yet, so it answers to this machine only."""
-    api = FastAPI(
-        title="nftloyalty",
-        version=__version__,
-        summary="Who is a member, what that opens, and how vouchers become cards and stamps.",
-        docs_url=None,
-        redoc_url=None,
+    return _application(
+        service,
+        "Who is a member, what that opens, and how vouchers become cards and stamps.",
+        [part.router for part in (ownership, gate, claims, health, metrics)],
     )
+
+
+def create_watch(service: Service) -> FastAPI:
+    """What a worker shows of itself: health and numbers, to this machine only."""
+    return _application(service, "How a worker is.", [health.router, metrics.router])
+
+
+def _application(service: Service, summary: str, routers: Sequence[APIRouter]) -> FastAPI:
+    api = FastAPI(title="nftloyalty", version=__version__, summary=summary, docs_url=None, redoc_url=None)
     api.state.service = service
+    api.state.registry = metrics.registry_of(service)
     errors.install(api)
-    for part in (ownership, gate, claims, health):
-        api.include_router(part.router)
+    for router in routers:
+        api.include_router(router)
     api.add_middleware(LimitBody)
     api.add_middleware(OnlyThisMachine)
+    api.add_middleware(
+        Accounted,
+        program=service.opened.program.id,
+        new_id=service.app.new_id,
+        answers=Answers(api.state.registry),
+    )
 
     def described() -> dict[str, Any]:
         """The OpenAPI document, with the shape of our errors, which no route answers with on its good day."""
@@ -132,6 +202,18 @@ def _refusal(method: str, headers: Headers) -> str | None:
     if method not in _SAFE_METHODS and not all(_names_this_machine(origin) for origin in pages):
         return "foreign_origin"
     return None
+
+
+def _given_id(headers: Headers) -> str | None:
+    """The request's own id, if it is one and no more."""
+    given = headers.getlist(REQUEST_ID)
+    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
+
+
+def _claim_of(scope: Scope) -> logs.Fields:
+    """Which claim was asked about. Its id is looked at: a path can hold anything."""
+    claim = scope.get("path_params", {}).get("claim_id", "")
+    return {"intent": claim} if _CLAIM_ID.fullmatch(claim) else {}
 
 
 def _names_this_machine(url: str) -> bool:

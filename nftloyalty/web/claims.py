@@ -1,5 +1,6 @@
 """Vouchers come in, cards and stamps come out; the member pays nothing."""
 
+import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -8,6 +9,8 @@ from nftloyalty.app import claiming
 from nftloyalty.domain.voucher import signed_from_json
 from nftloyalty.web.deps import JSON_BODY, ReadOnly, ServiceDep
 from nftloyalty.web.schemas import BODY_CODES, REFUSALS, TROUBLES, ClaimIn, ClaimOut, problems
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["claims"])
 
@@ -29,6 +32,7 @@ def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, A
         raise ReadOnly
     signed = signed_from_json(body.model_dump())
     claim = claiming.accept_claim(service.app, service.opened, signed)
+    log.info("a claim is accepted", extra={"intent": claim.public_id})
     answer = claiming.described(service.app, service.opened, claim)
     response.headers["Location"] = str(answer["status_url"])
     return answer

@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from nftloyalty import errors
+from nftloyalty import errors, logs
 from nftloyalty.domain.voucher import VoucherExpired
 from nftloyalty.web import misfits
 from nftloyalty.web.deps import NotDeclaredJson, ReadOnly
@@ -112,6 +112,9 @@ def problem(
             {"pointer": _pointer(field.place), "detail": field.what} | ({"mend": field.mend} if field.mend else {})
             for field in fields
         ]
+    request_id = logs.current_request()
+    if request_id is not None:
+        body["request_id"] = request_id
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
     # ASCII, so that whatever a request held (half a surrogate pair, say) can be told back.
     content = json.dumps(body, separators=(",", ":"))

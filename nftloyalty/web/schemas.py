@@ -155,6 +155,7 @@ class ProblemOut(BaseModel):
     detail: str | None = None
     mend: str | None = None
     errors: list[FieldProblemOut] | None = None
+    request_id: str | None = Field(default=None, description="As in X-Request-Id; the server's log has it too.")
 
 
 BODY_CODES = ("not_json", "body_too_deep", "foreign_origin", "body_too_large", "wrong_media_type", "bad_input")

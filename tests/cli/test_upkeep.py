@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_a_server_answers_on_while_a_backup_is_made(served: tuple[World, Path, M
 
     def command(*arguments: str) -> str:
         ran = subprocess.run(
-            [*MAIN, *arguments],
+            [sys.executable, "-c", MAIN, *arguments],
             cwd=folder,
             env=environment,
             capture_output=True,

@@ -1,20 +1,23 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event, text
 
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
-from nftloyalty.store import intents, reports, signers, slots
+from nftloyalty.store import index, index_steps, intents, programs, reports, signers, slots
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.reports import WaitingCount
+from nftloyalty.store.reports import ChainReport, IndexReport, LeaseReport, WaitingCount, WaitingLoad
 from tests.store.build import (
     BLOCK,
+    CHAIN_ID,
     GENESIS,
     MINTER,
     NOW,
     accepted,
     counts,
+    indexed,
     prepared,
     program,
     reserved,
@@ -135,3 +138,105 @@ def test_an_act_is_marked_as_told(engine: Engine) -> None:
         assert intents.get(tx, row.public_id).args == {**ACT, "told": True}
         with pytest.raises(Unknown):
             intents.mark_told(tx, 12_345)
+
+
+def test_the_index_of_each_open_program_is_reported(engine: Engine) -> None:
+    with begin(engine) as tx:
+        ground = prepared(tx)
+        programs.mark_open(tx, ground.program, None, None)
+        programs.mark_open(tx, program(tx, ground.chain, "tea").id, None, None)
+        program(tx, ground.chain, "planned")
+        assert reports.index_lease(tx, ground.chain) is None
+        indexed(tx, ground)
+    coffee = IndexReport("coffee", 13, 10, NOW, None)
+    with read(engine) as tx:
+        assert reports.indexes_of(tx, ground.chain) == [coffee, IndexReport("tea", None, None, None, None)]
+        assert reports.index_lease(tx, ground.chain) == LeaseReport("me", NOW + timedelta(seconds=30))
+    with begin(engine) as tx:
+        at = index.position(tx, ground.program)
+        assert at is not None
+        index_steps.halt(tx, at, "another block 10")
+    with read(engine) as tx:
+        assert reports.indexes_of(tx, ground.chain)[0].incident == "another block 10"
+
+
+def test_a_chain_is_found_by_what_a_node_says_or_by_a_program(engine: Engine) -> None:
+    with begin(engine) as tx:
+        old = prepared(tx)
+        new = prepared(tx, genesis="0x" + "c3" * 32)
+    found = ChainReport(new.chain, CHAIN_ID, "0x" + "c3" * 32)
+    with read(engine) as tx:
+        assert reports.chain_known(tx, CHAIN_ID, GENESIS) == ChainReport(old.chain, CHAIN_ID, GENESIS)
+        assert reports.chain_known(tx, 1, GENESIS) is None
+        assert reports.chain_of_program(tx, "coffee", None) == found
+        assert reports.chain_of_program(tx, "coffee", CHAIN_ID) == found
+        assert reports.chain_of_program(tx, "coffee", 1) is None
+        assert reports.chain_of_program(tx, "tea", None) is None
+        assert reports.addresses_of(tx, new.chain) == [MINTER]
+
+
+def loaded(tx: Connection) -> int:
+    """A chain whose signer has three transactions in flight, one included, and waiting intents of three groups; its
+    row."""
+    ground = prepared(tx)
+    rows = accepted(tx, ground, range(8))
+    accepted(tx, ground, range(2), kind=Kind.MINT_STAMP, stamp_type=3)
+    accepted(tx, ground, range(2), kind=Kind.MINT_STAMP, stamp_type=4)
+    accepted(tx, ground, [8], kind=Kind.DEPLOY, args={**ACT, "what": "put X on chain"}, program=None)
+    included, attempt = sent(tx, ground, rows[:1])
+    slots.set_included(tx, included.id, attempt.tx_hash, 8, BLOCK, True, NOW)
+    for row in rows[1:3]:
+        sent(tx, ground, [row])
+    reserved(tx, ground, rows[3:4])
+    signers.register(tx, ground.chain, wallet(77))
+    return ground.chain
+
+
+def test_signers_are_reported_in_numbers(engine: Engine) -> None:
+    with begin(engine) as tx:
+        chain = loaded(tx)
+        ground = signers.register(tx, chain, MINTER)
+        signers.halt(tx, ground.id, "foreign nonce 9")
+    with read(engine) as tx:
+        one, idle = reports.loads_of(tx, chain)
+    assert (one.address, one.halted, one.waits_for) == (MINTER, "foreign nonce 9", None)
+    assert one.lease_until == NOW + timedelta(seconds=60)
+    assert set(one.waiting) == {
+        WaitingLoad("coffee", Kind.MINT_CARD, 4, NOW),
+        WaitingLoad("coffee", Kind.MINT_STAMP, 4, NOW),
+        WaitingLoad(None, Kind.DEPLOY, 1, NOW),
+    }
+    assert (one.in_flight, one.included, one.oldest_in_flight) == (3, 1, NOW)
+    assert (idle.waiting, idle.in_flight, idle.included, idle.oldest_in_flight) == ((), 0, 0, None)
+
+
+def test_no_report_on_signers_walks_a_whole_table(engine: Engine) -> None:
+    """A scrape every few seconds must not cost more as the years go by."""
+    with begin(engine) as tx:
+        chain = loaded(tx)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        with read(engine) as tx:
+            reports.loads_of(tx, chain)
+            reports.signers_of(tx, chain)
+            reports.indexes_of(tx, chain)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    statements = [each for each in asked if each[0].startswith("SELECT")]
+    assert len(statements) >= 9
+    sqlite = engine.dialect.name == "sqlite"
+    with read(engine) as tx:
+        if not sqlite:
+            # Else it reads these few rows whole, whatever there is.
+            tx.execute(text("SET LOCAL enable_seqscan = off"))
+        for statement, parameters in statements:
+            explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
+            plan = "\n".join(str(row) for row in tx.exec_driver_sql(explain + statement, parameters))
+            for table in ("intents", "slots", "attempts", "positions"):
+                assert f"SCAN {table}" not in plan, plan
+                assert f"Seq Scan on {table}" not in plan, plan

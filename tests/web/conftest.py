@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -87,3 +88,24 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def client(served: Served) -> httpx2.Client:
     return served.client
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[str]:
+    with DevChainServer() as server:
+        yield server.url
+
+
+@pytest.fixture
+def world(chain: str, tmp_path: Path) -> Iterator[World]:
+    """A program of one test's own, for which nothing works yet."""
+    app = app_of(settings_of(tmp_path, chain))
+    yield open_world(app)
+    app.close()
+
+
+@pytest.fixture
+def idle(world: World) -> Iterator[httpx2.Client]:
+    """A client of its server."""
+    with serving(Service(world.app, world.here, None)) as client:
+        yield client

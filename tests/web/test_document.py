@@ -41,7 +41,7 @@ DOCUMENTED_CLAIM = "int_0ktv3m8q1b2c4d5e6f7g8h9j0k"
 # What is another each time; its kind of value is compared all the same.
 VOLATILE = {
     *("block", "hash", "timestamp", "age_seconds", "checked_seconds_ago", "final"),
-    *("joined_at", "transaction", "id", "status_url"),
+    *("joined_at", "transaction", "id", "status_url", "request_id"),
 }
 
 

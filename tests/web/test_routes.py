@@ -50,7 +50,8 @@ def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     found: dict[str, Any] = answer.json()
-    assert found.keys() <= {"type", "title", "status", "code", "detail", "mend", "errors"}
+    assert found.keys() <= {"type", "title", "status", "code", "detail", "mend", "errors", "request_id"}
+    assert found["request_id"] == answer.headers["x-request-id"]
     assert (found["status"], found["code"], found["type"]) == (status, code, "about:blank")
     assert found["title"] == CODES[code].title
     assert CODES[code].status == status
@@ -543,6 +544,7 @@ def test_the_description_is_openapi_3_1_and_lists_every_route_with_its_errors(cl
         ("/v1/claims/{claim_id}", "get"),
         ("/healthz", "get"),
         ("/readyz", "get"),
+        ("/metrics", "get"),
     }
     for path, method in routes:
         answers = found["paths"][path][method]["responses"]
