@@ -42,7 +42,7 @@ LAW: Mapping[str, Ring] = {
     "errors": Ring(),
     "config": Ring(ours=("errors",)),
     "domain": Ring(ours=("errors",), theirs=("eth_utils",)),
-    "store": Ring(ours=("domain", "errors"), theirs=("sqlalchemy", "alembic")),
+    "store": Ring(ours=("domain", "errors"), theirs=("sqlalchemy", "alembic", "psycopg")),
     "chain": Ring(ours=("domain", "errors"), theirs=(*WEB3_FAMILY, "solcx")),
     "vault": Ring(
         ours=("domain", "errors"),
@@ -54,7 +54,7 @@ LAW: Mapping[str, Ring] = {
     ),
     "web": Ring(
         ours=("config", "errors", "domain", "store.reports", "app"),
-        theirs=("fastapi", "starlette", "pydantic", "uvicorn", "jinja2", "babel", "segno", "limits"),
+        theirs=("fastapi", "starlette", "pydantic", "orjson", "uvicorn", "jinja2", "babel", "segno", "limits"),
     ),
     "devchain": Ring(
         ours=("errors",),

@@ -2,16 +2,18 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nftloyalty import __version__
-from nftloyalty.web import claims, errors, gate, health, ownership
+from nftloyalty.app.checking import Checks
+from nftloyalty.web import check, claims, errors, gate, health, ownership
 from nftloyalty.web.deps import Service
 from nftloyalty.web.schemas import problem_schemas
 
@@ -34,7 +36,7 @@ class OnlyThisMachine:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        code = _refusal(scope["method"], Headers(scope=scope)) if scope["type"] == "http" else None
+        code = _refusal(scope["method"], scope["headers"]) if scope["type"] == "http" else None
         if code is not None:
             await errors.problem(code, mend=_MENDS[code])(scope, receive, send)
             return
@@ -83,24 +85,28 @@ class LimitBody:
 
 def create_web(service: Service) -> FastAPI:
     """Build the application around a service. There are no API keys yet, so it answers to this machine only."""
+    checks = Checks(service.app, service.opened)
     api = FastAPI(
         title="nftloyalty",
         version=__version__,
         summary="Who is a member, what that opens, and how vouchers become cards and stamps.",
         docs_url=None,
         redoc_url=None,
+        lifespan=lambda _api: check.connected(checks),
     )
     api.state.service = service
     errors.install(api)
     for part in (ownership, gate, claims, health):
         api.include_router(part.router)
     api.add_middleware(LimitBody)
+    api.add_middleware(check.CheckRoute, checks=checks)
     api.add_middleware(OnlyThisMachine)
 
     def described() -> dict[str, Any]:
         """The OpenAPI document, with the shape of our errors, which no route answers with on its good day."""
         if api.openapi_schema is None:
             found = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
+            found["paths"] |= check.described()
             found["components"]["schemas"] |= problem_schemas()
             # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
             for schema in ("HTTPValidationError", "ValidationError"):
@@ -121,22 +127,35 @@ _MENDS = {
     "foreign_origin": "ask from your own server, not from a page",
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_LONGEST_NAME = 100
 
 
-def _refusal(method: str, headers: Headers) -> str | None:
+def _refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The code of what is wrong with where a request comes from."""
-    if not all(_names_this_machine(f"//{host}") for host in headers.getlist("host") or [""]):
+    hosts, origins = [], []
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"origin":
+            origins.append(value)
+    if not hosts or not all(_names_this_machine(b"//" + host) for host in hosts):
         return "wrong_host"
     # A wallet extension's own origin has another scheme; no web page can take it on. "null" has none.
-    pages = [each for each in headers.getlist("origin") if each.partition(":")[0] in ("null", "http", "https")]
+    pages = [each for each in origins if each.partition(b":")[0] in (b"null", b"http", b"https")]
     if method not in _SAFE_METHODS and not all(_names_this_machine(origin) for origin in pages):
         return "foreign_origin"
     return None
 
 
-def _names_this_machine(url: str) -> bool:
+def _names_this_machine(url: bytes) -> bool:
+    # Nearly all requests name the same few; what is long is none of them, and is not kept.
+    return _is_here(url) if len(url) <= _LONGEST_NAME else _is_here.__wrapped__(url)
+
+
+@lru_cache(64)
+def _is_here(url: bytes) -> bool:
     try:
-        name = urlsplit(url).hostname or ""
+        name = urlsplit(url.decode("latin-1")).hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
