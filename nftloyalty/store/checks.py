@@ -153,8 +153,9 @@ class LookUps(ABC):
             pooled = self._engine.raw_connection()
         except DBAPIError as failure:
             raise self._problem(failure.orig) from None
+        found = pooled.driver_connection
         pooled.detach()
-        return pooled.driver_connection
+        return found
 
 
 def look_ups(engine: Engine) -> LookUps:
