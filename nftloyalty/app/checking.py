@@ -9,11 +9,10 @@ from nftloyalty.app import verifying
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened
 from nftloyalty.domain.check import Glance
-from nftloyalty.domain.gate import AsOf, Conditions, Consistency, Reason, decide, judged_at
+from nftloyalty.domain.gate import Conditions, Consistency, Reason, decide, judged_at
 from nftloyalty.domain.holding import NOTHING, WORD, HoldingState
 from nftloyalty.errors import IndexBehind
-from nftloyalty.store.checks import AsOfWhich, LookUps, look_ups
-from nftloyalty.store.index import PositionRow
+from nftloyalty.store.checks import AsOfWhich, LookUps, Standing, look_ups
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,18 @@ class Answer:
 
 @dataclass(slots=True)
 class _Block:
-    """The block that answers are told to be of, which stays the same for as many as come before the next one."""
+    """The block that answers are told to be of, which stays the same until the next one."""
 
-    position: PositionRow
-    as_of: AsOf
+    standing: Standing | None = None
     ages: tuple[int, int] = (-1, -1)
     told: Mapping[str, Any] = field(default_factory=dict)
+
+    def json(self, standing: Standing, seen_at: datetime, now: datetime) -> Mapping[str, Any]:
+        """As `verifying.as_of_json`, made anew only when something in it has changed."""
+        ages = verifying.ages(standing.as_of, seen_at, now)
+        if ages != self.ages or standing is not self.standing:
+            self.standing, self.ages, self.told = standing, ages, verifying.block_json(standing.as_of, ages)
+        return self.told
 
 
 class Checks:
@@ -52,7 +57,7 @@ class Checks:
         self.look_ups: LookUps = look_ups(app.engine)
         self._app = app
         self._opened = opened
-        self._blocks: dict[AsOfWhich, _Block] = {}
+        self._block = _Block()
 
     def question(
         self, *, active: bool, tier: str | None, stamps: Sequence[str], consistency: Consistency = Consistency.HEAD
@@ -68,29 +73,14 @@ class Checks:
         found = self.look_ups.find(asked.which, self._opened.row.id, wallet)
         if found is None:
             raise IndexBehind(verifying.NOT_BEGUN)
-        position, seasons, state = found
-        seen_at = verifying.checked_at(self._app, self._opened, position)
+        standing, seasons, state = found
+        seen_at = verifying.checked_at(self._app, self._opened, standing)
         now = self._app.now()
-        block = self._block(asked.which, position)
+        as_of = self._block.json(standing, seen_at, now)
         joined_at, expires_at, tier, _, _, stamps = row = NOTHING if state is None else state
         held = int.from_bytes(stamps[:WORD], "big") if seasons else 0
-        if asked.glance.allows(joined_at, expires_at, tier, held, judged_at(block.as_of, now)):
-            return Answer(True, (), _told(block, seen_at, now))
+        if asked.glance.allows(joined_at, expires_at, tier, held, judged_at(standing.as_of, now)):
+            return Answer(True, (), as_of)
         holding = HoldingState.from_row(*row).to_holding(seasons)
-        decision = decide(asked.conditions, holding, block.as_of, now, self._opened.program)
-        return Answer(decision.allowed, decision.reasons, _told(block, seen_at, now))
-
-    def _block(self, which: AsOfWhich, position: PositionRow) -> _Block:
-        block = self._blocks.get(which)
-        if block is None or block.position is not position:
-            as_of = position.as_of_final if which is AsOfWhich.FINAL else position.as_of
-            block = self._blocks[which] = _Block(position, as_of)
-        return block
-
-
-def _told(block: _Block, seen_at: datetime, now: datetime) -> Mapping[str, Any]:
-    """As `verifying.as_of_json`, made anew only when a second has gone by."""
-    ages = verifying.ages(block.as_of, seen_at, now)
-    if ages != block.ages:
-        block.ages, block.told = ages, verifying.block_json(block.as_of, ages)
-    return block.told
+        decision = decide(asked.conditions, holding, standing.as_of, now, self._opened.program)
+        return Answer(decision.allowed, decision.reasons, as_of)

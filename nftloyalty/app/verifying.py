@@ -13,6 +13,7 @@ from nftloyalty.domain.times import at, last_day
 from nftloyalty.domain.words import Flag
 from nftloyalty.errors import ChainProblem, IndexBehind, IndexHalted
 from nftloyalty.store import index
+from nftloyalty.store.checks import Standing
 from nftloyalty.store.engine import read
 from nftloyalty.store.index import PositionRow
 
@@ -54,7 +55,7 @@ def check_index(app: App, opened: Opened) -> None:
     checked_at(app, opened, position)
 
 
-def checked_at(app: App, opened: Opened, position: PositionRow) -> datetime:
+def checked_at(app: App, opened: Opened, position: PositionRow | Standing) -> datetime:
     """When the index was last at the node's newest block."""
     if position.incident is not None:
         raise IndexHalted(opened.program.id, position.incident)

@@ -10,6 +10,8 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from operator import itemgetter
 from typing import Any, cast
@@ -17,13 +19,14 @@ from typing import Any, cast
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
-from sqlalchemy import Engine, Select, and_, bindparam, case, func, select
+from sqlalchemy import Engine, Select, and_, bindparam, case, func, select, true
 from sqlalchemy.exc import DBAPIError
 
+from nftloyalty.domain.gate import AsOf
 from nftloyalty.errors import DatabaseProblem
 from nftloyalty.store import index
 from nftloyalty.store.engine import address_of
-from nftloyalty.store.index import STATE, PositionRow
+from nftloyalty.store.index import STATE
 from nftloyalty.store.tables import holdings, positions, seasons, undo
 
 LONGEST_SECONDS = 0.25
@@ -32,9 +35,20 @@ LONGEST_SECONDS = 0.25
 CACHE_KIB = 64 * 1024
 """Of a SQLite file's pages kept in memory: the inner ones of a tree of many millions of holdings, and hot leaves."""
 
-_SPLIT = len(positions.c)
+_STANDING = (positions.c.number.label("standing"), positions.c.confirmed_at, positions.c.incident)
+_SPLIT = 7
 
-_change = (
+_check_at_head = index.check.with_only_columns(
+    positions.c.number,
+    positions.c.hash,
+    positions.c.timestamp,
+    positions.c.number <= positions.c.final_number,
+    *_STANDING,
+    *index.check.selected_columns[len(positions.c) :],
+)
+"""`index.check` without what no answer tells."""
+
+_first_change = (
     select(func.min(undo.c.block_number))
     .where(
         undo.c.program == bindparam("program"),
@@ -45,19 +59,19 @@ _change = (
     .scalar_subquery()
 )
 
-check_as_of_final = (
+_check_as_of_final = (
     select(
-        *positions.c,
+        positions.c.final_number,
+        positions.c.final_hash,
+        positions.c.final_timestamp,
+        true(),
+        *_STANDING,
         select(func.count())
         .select_from(seasons)
         .where(seasons.c.program == bindparam("program"), seasons.c.block_number <= positions.c.final_number)
         .correlate(positions)
-        .scalar_subquery()
-        .label("seasons"),
-        *(
-            case((undo.c.block_number.is_not(None), undo.c[name]), else_=holdings.c[name]).label(f"holding_{name}")
-            for name in STATE
-        ),
+        .scalar_subquery(),
+        *(case((undo.c.block_number.is_not(None), undo.c[name]), else_=holdings.c[name]) for name in STATE),
     )
     .select_from(
         positions.outerjoin(
@@ -67,13 +81,13 @@ check_as_of_final = (
             and_(
                 undo.c.program == bindparam("program"),
                 undo.c.wallet == bindparam("wallet"),
-                undo.c.block_number == _change,
+                undo.c.block_number == _first_change,
             ),
         )
     )
     .where(positions.c.program == bindparam("program"))
 )
-"""Like `index.check`, as of the newest final block: what was before the first change since, if there was one."""
+"""The same as of the newest final block: what was before the first change since, if there was one."""
 
 
 class AsOfWhich(IntEnum):
@@ -83,10 +97,21 @@ class AsOfWhich(IntEnum):
     FINAL = 1
 
 
-_STATEMENTS: tuple[Select[*tuple[Any, ...]], ...] = (index.check, check_as_of_final)
+_STATEMENTS: tuple[Select[*tuple[Any, ...]], ...] = (_check_at_head, _check_as_of_final)
 
 State = tuple[int, int, int, int, int, bytes]
 """As HoldingState.from_row takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a program's index stands, as far as an answer needs it. `as_of` is the block that was asked for, `number`
+    the newest one; the rest as in PositionRow."""
+
+    as_of: AsOf
+    number: int
+    confirmed_at: datetime | None
+    incident: str | None
 
 
 class LookUps(ABC):
@@ -99,9 +124,9 @@ class LookUps(ABC):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._raw: tuple[Any, ...] = ()
-        self._position: PositionRow | None = None
-        dated = {column.name: column.type.dialect_impl(engine.dialect) for column in positions.c}
-        self._processors = [kind.result_processor(engine.dialect, None) for kind in dated.values()]
+        self._standing: Standing | None = None
+        kind = positions.c.confirmed_at.type.dialect_impl(engine.dialect)
+        self._time = kind.result_processor(engine.dialect, None) or (lambda value: value)
 
     @property
     @abstractmethod
@@ -119,23 +144,24 @@ class LookUps(ABC):
     def _row(self, which: AsOfWhich, program: int, wallet: bytes) -> tuple[Any, ...] | None:
         """Raises _trouble(), or _problem() where it is closed."""
 
-    def find(self, which: AsOfWhich, program: int, wallet: bytes) -> tuple[PositionRow, int, State | None] | None:
-        """The index's position, the number of the program's seasons, and the wallet's state, None = nothing is known of
-        it; None = the program has no index yet.
+    def find(self, which: AsOfWhich, program: int, wallet: bytes) -> tuple[Standing, int, State | None] | None:
+        """Where the index stands, the number of the program's seasons, and the wallet's state, None = nothing is known
+        of it; None = the program has no index yet.
 
-        As long as the index has not moved, the position is the same object. Raises DatabaseProblem; if it is closed
+        As long as the index has not moved, the standing is the same object. Raises DatabaseProblem; if it is closed
         then, the next `open` may help.
         """
         row = self._row(which, program, wallet)
         if row is None:
             return None
-        if row[:_SPLIT] != self._raw:
+        standing = self._standing
+        if standing is None or row[:_SPLIT] != self._raw:
             self._raw = row[:_SPLIT]
-            pairs = zip(self._raw, self._processors, strict=True)
-            values: list[Any] = [value if change is None else change(value) for value, change in pairs]
-            self._position = PositionRow(*values)
+            block, block_hash, timestamp, final, number, confirmed_at, incident = self._raw
+            as_of = AsOf(block, block_hash, timestamp, final=bool(final))
+            standing = self._standing = Standing(as_of, number, self._time(confirmed_at), incident)
         state = None if row[_SPLIT + 1] is None else row[_SPLIT + 1 :]
-        return cast(PositionRow, self._position), row[_SPLIT], cast("State | None", state)
+        return standing, row[_SPLIT], cast("State | None", state)
 
     def _trouble(self, why: object) -> DatabaseProblem:
         """Closes, for nothing is known of a connection that failed."""
