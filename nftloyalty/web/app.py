@@ -93,6 +93,8 @@ def create_web(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lambda _api: check.connected(checks),
+        # Even asking whether anybody listens to it takes as long as half a check.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     api.state.service = service
     errors.install(api)
