@@ -177,8 +177,8 @@ class LookUps(ABC):
         """The driver's connection, opened as the engine opens them and ours from now on."""
         try:
             pooled = self._engine.raw_connection()
-        except DBAPIError as failure:
-            raise self._problem(failure.orig) from None
+        except (DBAPIError, psycopg.Error, sqlite3.Error) as failure:
+            raise self._problem(failure) from None
         found = pooled.driver_connection
         pooled.detach()
         return found

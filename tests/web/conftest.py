@@ -11,7 +11,7 @@ import uvicorn
 
 from nftloyalty.app import claiming
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.relaying import Relay
+from nftloyalty.app.working import Worker
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.web.app import create_web
@@ -21,11 +21,11 @@ from tests.app.build import World, app_of, open_world, settings_of
 
 @dataclass(frozen=True)
 class Served:
-    """The world and a client of its server. `relay` runs."""
+    """The world and a client of its server. `worker` runs."""
 
     world: World
     client: httpx2.Client
-    relay: Relay
+    worker: Worker
 
 
 @contextmanager
@@ -50,13 +50,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         app = app_of(settings_of(tmp_path_factory.mktemp("served"), chain.url))
         world = open_world(app)
         here = world.here
-        relay = Relay(app, here, signer_of(app, claiming.relay_key(here)))
-        relay.start()
+        worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
+        worker.start()
         try:
-            with serving(Service(app, here, relay)) as client:
-                yield Served(world, client, relay)
+            with serving(Service(app, here, worker)) as client:
+                yield Served(world, client, worker)
         finally:
-            relay.stop()
+            worker.stop()
             app.close()
 
 
