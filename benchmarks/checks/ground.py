@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, delete, insert, text, update
@@ -22,12 +23,12 @@ from nftloyalty.app.context import App, build_app
 from nftloyalty.config import from_environment
 from nftloyalty.domain.program_file import read_program
 from nftloyalty.store import index, index_steps
-from nftloyalty.store.engine import begin
+from nftloyalty.store.engine import begin, open_engine
 from nftloyalty.store.index import Header
 from nftloyalty.store.tables import holdings, positions, seasons
 
 PASSWORD = "only for a benchmark"  # noqa: S105 - of keys that hold nothing and are gone in a minute
-ASKED_WALLETS = 5_000
+ASKED_WALLETS = 500
 HELD_OF_10 = 9
 """Of ten wallets that are asked for, so many are members; the others were never heard of."""
 
@@ -83,7 +84,8 @@ class Ground:
         chosen = random.Random(7)  # noqa: S311 - the same in every run
         numbers = [chosen.randrange(self.holdings) for _ in range(ASKED_WALLETS)]
         return [
-            wallet(number if place % 10 < HELD_OF_10 else self.holdings + number) for place, number in enumerate(numbers)
+            wallet(number if place % 10 < HELD_OF_10 else self.holdings + number)
+            for place, number in enumerate(numbers)
         ]
 
     def checks(self) -> Asked:
@@ -160,16 +162,22 @@ def _fill(tx: Connection, program: int, count: int) -> None:
     joined_at = int(now.timestamp())
     stamps = (1 | 1 << 120).to_bytes(32, "big")
     if tx.dialect.name == "sqlite":
-        raw = tx.connection.cursor()
+        raw: Any = tx.connection.driver_connection
         statement = "INSERT INTO holdings VALUES (?, ?, ?, 0, 2, ?, 0, ?)"
         raw.executemany(
             statement, ((program, wallet(number), joined_at, number + 1, stamps) for number in range(count))
         )
         return
-    with tx.connection.cursor() as cursor, cursor.copy("COPY holdings FROM STDIN (FORMAT BINARY)") as copy:
+    driver: Any = tx.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy("COPY holdings FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types(["int8", "bytea", "int8", "int8", "int4", "int8", "int4", "bytea"])
         for number in range(count):
             copy.write_row((program, wallet(number), joined_at, 0, 2, number + 1, 0, stamps))
+
+
+def statement() -> str:
+    """The check's SELECT as psycopg takes it."""
+    return str(index.check.compile(dialect=open_engine("postgresql://").dialect))
 
 
 @contextmanager
