@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test check contracts slither compile soak bench bench-gas bench-speed clean
+.PHONY: help install demo test check contracts slither compile soak bench bench-gas bench-speed bench-checks clean
 
 # More arguments for the program behind a target: make demo ARGS=--exit, make test ARGS="-k gate".
 ARGS ?=
@@ -20,6 +20,7 @@ runtime := .venv/.runtime-installed
 dev := .venv/.dev-installed
 slither := .venv-slither/.installed
 node_modules := contracts/node_modules/.installed
+load_modules := benchmarks/node_modules/.installed
 logs := .build
 
 sources = nftloyalty scripts tests $(if $(wildcard benchmarks/*.py benchmarks/*/*.py),benchmarks)
@@ -78,7 +79,7 @@ compile: $(dev) $(node_modules) ## compile the contracts and write nftloyalty/ar
 soak: $(dev) $(node_modules) ## the fault rig at length: thousands of mints under every trouble, about nine minutes (docs/faults.md)
 	@$(tools) $(python) -m tests.faults.soak $(ARGS)
 
-bench: bench-gas bench-speed ## every benchmark
+bench: bench-gas bench-speed bench-checks ## every benchmark
 
 bench-gas: $(dev) $(node_modules) ## gas of our contracts beside their peers
 	@$(tools) $(python) -m benchmarks.gas $(ARGS)
@@ -86,8 +87,11 @@ bench-gas: $(dev) $(node_modules) ## gas of our contracts beside their peers
 bench-speed: $(dev) $(node_modules) ## mints sent and events indexed a second, beside web3.py and the node's own limit
 	@$(tools) $(python) -m benchmarks.speed $(ARGS)
 
+bench-checks: $(dev) $(node_modules) $(load_modules) ## checks at a checkout beside their limits (three minutes; best on an idle machine)
+	@$(tools) $(python) -m benchmarks.checks $(ARGS)
+
 clean: ## remove all that make installed or built
-	rm -rf .venv .venv-slither $(logs) contracts/node_modules contracts/out contracts/cache benchmarks/gas/node_modules
+	rm -rf .venv .venv-slither $(logs) contracts/node_modules contracts/out contracts/cache benchmarks/gas/node_modules benchmarks/node_modules
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(sources) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -115,6 +119,11 @@ $(dev): $(venv) pyproject.toml constraints.txt
 $(node_modules): $(dev) contracts/package.json contracts/package-lock.json
 	@echo "Installing the compiler, Solady and Foundry into contracts/node_modules (once)"
 	@cd contracts && $(tools) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(load_modules): $(dev) benchmarks/package.json benchmarks/package-lock.json
+	@echo "Installing autocannon into benchmarks/node_modules (once)"
+	@cd benchmarks && $(tools) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(slither): $(venv) constraints-slither.txt

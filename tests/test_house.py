@@ -43,7 +43,7 @@ LAW: Mapping[str, Ring] = {
     "logs": Ring(ours=("errors",)),
     "config": Ring(ours=("logs", "errors")),
     "domain": Ring(ours=("errors",), theirs=("eth_utils",)),
-    "store": Ring(ours=("domain", "errors"), theirs=("sqlalchemy", "alembic")),
+    "store": Ring(ours=("domain", "errors"), theirs=("sqlalchemy", "alembic", "psycopg")),
     "chain": Ring(ours=("domain", "errors"), theirs=(*WEB3_FAMILY, "solcx")),
     "vault": Ring(
         ours=("domain", "errors"),
@@ -60,6 +60,7 @@ LAW: Mapping[str, Ring] = {
             "fastapi",
             "starlette",
             "pydantic",
+            "orjson",
             "uvicorn",
             "jinja2",
             "babel",

@@ -105,7 +105,7 @@ def web3_one_by_one(there: World, cards: int, batch: int) -> Rate:
     web3, key, calls = _web3(there, cards, batch)
     began = time.perf_counter()
     for call in calls:
-        nonce = web3.eth.get_transaction_count(there.minter.address)
+        nonce = web3.eth.get_transaction_count(Web3.to_checksum_address(there.minter.address))
         tx_hash = web3.eth.send_raw_transaction(_sign(web3, key, there, call, nonce, batch))
         web3.eth.wait_for_transaction_receipt(tx_hash, poll_latency=0.01)
     return Rate(cards, time.perf_counter() - began, batch)
@@ -114,7 +114,7 @@ def web3_one_by_one(there: World, cards: int, batch: int) -> Rate:
 def web3_ahead(there: World, cards: int, batch: int) -> Rate:
     """web3.py with its own count of nonces, sending ahead and waiting at the end. A crash loses or doubles mints."""
     web3, key, calls = _web3(there, cards, batch)
-    nonce = web3.eth.get_transaction_count(there.minter.address)
+    nonce = web3.eth.get_transaction_count(Web3.to_checksum_address(there.minter.address))
     began = time.perf_counter()
     sent = [
         web3.eth.send_raw_transaction(_sign(web3, key, there, call, nonce + place, batch))

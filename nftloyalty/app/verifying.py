@@ -13,6 +13,7 @@ from nftloyalty.domain.times import at, last_day
 from nftloyalty.domain.words import Flag
 from nftloyalty.errors import ChainProblem, IndexBehind, IndexHalted
 from nftloyalty.store import index
+from nftloyalty.store.checks import Standing
 from nftloyalty.store.engine import read
 from nftloyalty.store.index import PositionRow
 
@@ -42,7 +43,7 @@ def holding(app: App, opened: Opened, wallet: Address, consistency: Consistency 
         found = find(tx, opened.row.id, bytes.fromhex(wallet[2:]))
     if found is None:
         raise IndexBehind(NOT_BEGUN)
-    return Held(wallet, found.holding, found.as_of, _checked_at(app, opened, found.position))
+    return Held(wallet, found.holding, found.as_of, checked_at(app, opened, found.position))
 
 
 def check_index(app: App, opened: Opened) -> None:
@@ -50,7 +51,7 @@ def check_index(app: App, opened: Opened) -> None:
     at = index_position(app, opened)
     if at is None:
         raise IndexBehind(NOT_BEGUN)
-    _checked_at(app, opened, at)
+    checked_at(app, opened, at)
 
 
 def index_position(app: App, opened: Opened) -> PositionRow | None:
@@ -59,7 +60,7 @@ def index_position(app: App, opened: Opened) -> PositionRow | None:
         return index.position(tx, opened.row.id)
 
 
-def _checked_at(app: App, opened: Opened, position: PositionRow) -> datetime:
+def checked_at(app: App, opened: Opened, position: PositionRow | Standing) -> datetime:
     """When the index was last at the node's newest block."""
     if position.incident is not None:
         raise IndexHalted(opened.program.id, position.incident)
@@ -154,13 +155,22 @@ def as_json(opened: Opened, held: Held, now: datetime) -> dict[str, Any]:
 def as_of_json(held: Held, now: datetime) -> dict[str, Any]:
     """The block an answer is true of, how old it is, and how long ago the node was seen to know nothing newer: on an
     idle chain a block is old and still the newest."""
-    as_of = held.as_of
+    return block_json(held.as_of, ages(held.as_of, held.checked_at, now))
+
+
+def ages(as_of: AsOf, seen_at: datetime, now: datetime) -> tuple[int, int]:
+    """Whole seconds since the block was made, and since it was last seen to be the node's newest."""
+    return max(0, int(now.timestamp()) - as_of.timestamp), max(0, int((now - seen_at).total_seconds()))
+
+
+def block_json(as_of: AsOf, ages: tuple[int, int]) -> dict[str, Any]:
+    """`ages` as the function of that name tells them."""
     return {
         "block": as_of.block,
         "hash": as_of.hash,
         "timestamp": _iso(as_of.timestamp),
-        "age_seconds": max(0, int(now.timestamp()) - as_of.timestamp),
-        "checked_seconds_ago": max(0, int((now - held.checked_at).total_seconds())),
+        "age_seconds": ages[0],
+        "checked_seconds_ago": ages[1],
         "final": as_of.final,
     }
 

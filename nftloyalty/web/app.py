@@ -4,7 +4,8 @@ import ipaddress
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nftloyalty import __version__, logs
-from nftloyalty.web import claims, errors, gate, health, metrics, ownership
+from nftloyalty.app.checking import Checks
+from nftloyalty.web import check, claims, errors, gate, health, metrics, ownership
 from nftloyalty.web.deps import Service
 from nftloyalty.web.metrics import Answers
 from nftloyalty.web.schemas import problem_schemas
@@ -36,7 +38,7 @@ _CLAIM_ID = re.compile(r"int_[0-9a-z]{1,60}")
 
 
 class Accounted:
-    """Outermost: gives each request an id, and logs and counts its answer.
+    """Gives each request an id, and logs and counts its answer.
 
     An id that comes with the request is kept, so that one thing has one name through several servers. Routes are told
     by their templates: what was asked for may be a wallet.
@@ -79,6 +81,18 @@ class Accounted:
                 access.info("answered" if status else "who asked has left", extra=about)
 
 
+class Quick:
+    """Outermost: lets checks pass by all that takes time, an id and a line in the log for each included."""
+
+    def __init__(self, app: ASGIApp, checks: Checks) -> None:
+        self.app = app
+        self._checks = OnlyThisMachine(check.CheckRoute(app, checks))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        quick = scope["type"] == "http" and scope["path"].startswith(check.PATH)
+        await (self._checks if quick else self.app)(scope, receive, send)
+
+
 class OnlyThisMachine:
     """Answers only requests made to this machine by a name of its own, and changes nothing for pages of other sites.
 
@@ -90,7 +104,7 @@ class OnlyThisMachine:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        code = _refusal(scope["method"], Headers(scope=scope)) if scope["type"] == "http" else None
+        code = _refusal(scope["method"], scope["headers"]) if scope["type"] == "http" else None
         if code is not None:
             await errors.problem(code, mend=_MENDS[code])(scope, receive, send)
             return
@@ -143,6 +157,7 @@ def create_web(service: Service) -> FastAPI:
         service,
         "Who is a member, what that opens, and how vouchers become cards and stamps.",
         [part.router for part in (ownership, gate, claims, health, metrics)],
+        Checks(service.app, service.opened),
     )
 
 
@@ -151,8 +166,17 @@ def create_watch(service: Service) -> FastAPI:
     return _application(service, "How a worker is.", [health.router, metrics.router])
 
 
-def _application(service: Service, summary: str, routers: Sequence[APIRouter]) -> FastAPI:
-    api = FastAPI(title="nftloyalty", version=__version__, summary=summary, docs_url=None, redoc_url=None)
+def _application(service: Service, summary: str, routers: Sequence[APIRouter], checks: Checks | None = None) -> FastAPI:
+    api = FastAPI(
+        title="nftloyalty",
+        version=__version__,
+        summary=summary,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=None if checks is None else lambda _api: check.connected(checks),
+        # Even asking whether anybody listens to it takes as long as half a check.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     api.state.service = service
     api.state.registry = metrics.registry_of(service)
     errors.install(api)
@@ -166,11 +190,15 @@ def _application(service: Service, summary: str, routers: Sequence[APIRouter]) -
         new_id=service.app.new_id,
         answers=Answers(api.state.registry),
     )
+    if checks is not None:
+        api.add_middleware(Quick, checks=checks)
 
     def described() -> dict[str, Any]:
         """The OpenAPI document, with the shape of our errors, which no route answers with on its good day."""
         if api.openapi_schema is None:
             found = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
+            if checks is not None:
+                found["paths"] |= check.described()
             found["components"]["schemas"] |= problem_schemas()
             # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
             for schema in ("HTTPValidationError", "ValidationError"):
@@ -191,14 +219,21 @@ _MENDS = {
     "foreign_origin": "ask from your own server, not from a page",
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_LONGEST_NAME = 100
 
 
-def _refusal(method: str, headers: Headers) -> str | None:
+def _refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The code of what is wrong with where a request comes from."""
-    if not all(_names_this_machine(f"//{host}") for host in headers.getlist("host") or [""]):
+    hosts, origins = [], []
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"origin":
+            origins.append(value)
+    if not hosts or not all(_names_this_machine(b"//" + host) for host in hosts):
         return "wrong_host"
     # A wallet extension's own origin has another scheme; no web page can take it on. "null" has none.
-    pages = [each for each in headers.getlist("origin") if each.partition(":")[0] in ("null", "http", "https")]
+    pages = [each for each in origins if each.partition(b":")[0] in (b"null", b"http", b"https")]
     if method not in _SAFE_METHODS and not all(_names_this_machine(origin) for origin in pages):
         return "foreign_origin"
     return None
@@ -216,9 +251,15 @@ def _claim_of(scope: Scope) -> logs.Fields:
     return {"intent": claim} if _CLAIM_ID.fullmatch(claim) else {}
 
 
-def _names_this_machine(url: str) -> bool:
+def _names_this_machine(url: bytes) -> bool:
+    # Nearly all requests name the same few; what is long is none of them, and is not kept.
+    return _is_here(url) if len(url) <= _LONGEST_NAME else _is_here.__wrapped__(url)
+
+
+@lru_cache(64)
+def _is_here(url: bytes) -> bool:
     try:
-        name = urlsplit(url).hostname or ""
+        name = urlsplit(url.decode("latin-1")).hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
