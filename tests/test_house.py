@@ -44,7 +44,7 @@ LAW: Mapping[str, Ring] = {
     "config": Ring(ours=("logs", "errors")),
     "domain": Ring(ours=("errors",), theirs=("eth_utils",)),
     "store": Ring(ours=("domain", "errors"), theirs=("sqlalchemy", "alembic", "psycopg")),
-    "chain": Ring(ours=("domain", "errors"), theirs=(*WEB3_FAMILY, "solcx")),
+    "chain": Ring(ours=("domain", "errors"), theirs=(*WEB3_FAMILY, "solcx", "orjson")),
     "vault": Ring(
         ours=("domain", "errors"),
         theirs=("eth_keyfile", "eth_account", "eth_keys", "cryptography", "jwt", "boto3", "botocore"),

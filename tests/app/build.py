@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from nftloyalty.app import deploying, funding, indexing, minting
 from nftloyalty.app.context import App, build_app, system_now
 from nftloyalty.app.minting import MintPlan, MintReport
 from nftloyalty.app.opening import Opened, opened
+from nftloyalty.app.sending import Sender
+from nftloyalty.app.settling import Watcher
 from nftloyalty.chain import signatures
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.chain.signer import LocalSigner
@@ -169,6 +172,11 @@ def open_world(app: App, text: str = "", coins: int = 10) -> World:
     program = program_of(text or program_text())
     deploying.deploy(app, program)
     return World(app, program)
+
+
+def does(step: str) -> Any:
+    """The class whose method this step of sending is, for tests that break it."""
+    return Sender if hasattr(Sender, step) else Watcher
 
 
 NO_DEADLINE = (1 << 40) - 1

@@ -13,7 +13,6 @@ from nftloyalty.app import claiming, deploying, gathering, minting, sending
 from nftloyalty.app.gathering import Blocked
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
-from nftloyalty.app.settling import Watcher
 from nftloyalty.chain.client import Node
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
@@ -21,7 +20,7 @@ from nftloyalty.store import intents, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.slots import AttemptRow
 from nftloyalty.store.tables import intents as intent_table
-from tests.app.build import World, new_wallet, program_of, program_text
+from tests.app.build import World, does, new_wallet, program_of, program_text
 from tests.app.conftest import Anew, OpenWorld
 from tests.app.proxy import Proxy
 from tests.conftest import StartAnvil
@@ -265,8 +264,7 @@ def test_a_bulk_survives_the_end_of_the_process_at_each_step(
     world = anew("")
     lines = rows(6)
     accept(world, *lines)
-    owner: Any = Sender if hasattr(Sender, step) else Watcher
-    original: Callable[..., Any] = getattr(owner, step)
+    original: Callable[..., Any] = getattr(does(step), step)
 
     def dies(engine: Any, several: Sequence[Any], *rest: Any) -> Any:
         if len(several) < 2:
@@ -277,7 +275,7 @@ def test_a_bulk_survives_the_end_of_the_process_at_each_step(
 
     before = world.nonces()["hot"]
     with monkeypatch.context() as broken, engine_of(world) as engine, pytest.raises(SystemExit):
-        broken.setattr(owner, step, dies)
+        broken.setattr(does(step), step, dies)
         for _ in range(10):
             engine.step()
     assert minting.mint(world.app, world.here, world.plan(*lines)).final == 6

@@ -16,7 +16,7 @@ from nftloyalty.domain.words import Flag, Role, tier_item
 from nftloyalty.errors import BadInput, ChainProblem, KeyProblem, OutOfFunds, ProgramProblem, Reverted
 from nftloyalty.store.slots import AttemptRow
 from nftloyalty.vault.keystore import Keystore
-from tests.app.build import COIN, OUTSIDER, PASSWORD, World, new_member, new_wallet, program_text
+from tests.app.build import COIN, OUTSIDER, PASSWORD, World, does, new_member, new_wallet, program_text
 from tests.app.conftest import Anew
 from tests.chain.opened import transact
 
@@ -263,7 +263,7 @@ def test_a_term_is_added_once_wherever_its_run_was_killed(
         if where == "_accept":
             broken.setattr("nftloyalty.app.acting._accept", killed)
         else:
-            broken.setattr(Sender, where, killed)
+            broken.setattr(does(where), where, killed)
         governing.renew(world.app, world.here, wallet, until=None, term=30 * DAY, tick=quiet)
     assert renewed(world, wallet) == ends + 30 * DAY
     assert renewed(world, wallet) == ends + 60 * DAY

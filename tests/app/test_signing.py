@@ -1,6 +1,7 @@
 """How signers stand, and a halted one that goes on: whatever happened to its key, nothing is minted twice."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_everyone_named_and_everyone_who_sent_is_shown(anew: Anew, monkeypatch: 
 def test_what_is_under_way_is_shown_with_its_attempts(anew: Anew, monkeypatch: pytest.MonkeyPatch) -> None:
     world = anew("")
 
-    def lost(engine: Sender, attempt: AttemptRow) -> None:
+    def lost(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
         raise SystemExit
 
     with monkeypatch.context() as broken, pytest.raises(SystemExit):
@@ -206,7 +207,7 @@ def test_an_act_whose_nonce_went_to_somebody_else_is_over(anew: Anew, monkeypatc
     wallet = new_wallet()
     world.mint(f"{wallet},member,never")
 
-    def lost(engine: Sender, attempt: AttemptRow) -> None:
+    def lost(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
         raise SystemExit
 
     with monkeypatch.context() as broken, pytest.raises(SystemExit):
@@ -323,7 +324,8 @@ def test_a_transaction_that_a_lost_copy_has_paid_more_for_is_taken_in(
     world = anew("")
     row = f"{new_wallet()},gold,never"
 
-    def dearer(engine: Sender, attempt: AttemptRow) -> None:
+    def dearer(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
+        (attempt,) = attempts
         with read(world.app.engine) as tx:
             slot = slots.get(tx, attempt.slot)
         fields = TxFields(

@@ -1,5 +1,6 @@
 """An open program is brought to what its file says by now: once, whatever stops it on the way."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from nftloyalty.chain.contracts import QuotaKind
 from nftloyalty.domain.words import Role
 from nftloyalty.errors import OutOfFunds, ProgramProblem
 from nftloyalty.store.slots import AttemptRow
-from tests.app.build import COIN, World, new_member, new_wallet, program_of, program_text
+from tests.app.build import COIN, World, does, new_member, new_wallet, program_of, program_text
 from tests.app.conftest import Anew
 from tests.chain.opened import transact
 
@@ -114,20 +115,21 @@ def test_an_update_that_was_killed_is_finished_by_the_next(
     world = anew("")
     new = edited(world)
     count = len(plan(new).changes)
-    real = getattr(Sender, step)
+    real = getattr(does(step), step)
     runs = 0
     while plan(new).changes:
         passed: list[int] = []
 
-        def once(engine: Sender, *given: Any, passed: list[int] = passed) -> Any:
-            if passed:
+        def once(engine: Any, several: Sequence[Any], *, passed: list[int] = passed) -> Any:
+            if several and passed:
                 raise SystemExit
-            passed.append(1)
-            return real(engine, *given)
+            if several:
+                passed.append(1)
+            return real(engine, several)
 
         with monkeypatch.context() as broken:
             broken.setattr("nftloyalty.app.acting._take_back", lambda *_: None)
-            broken.setattr(Sender, step, once)
+            broken.setattr(does(step), step, once)
             try:
                 update(new)
             except SystemExit:
@@ -247,7 +249,7 @@ def test_an_act_under_way_is_gone_on_with(anew: Anew, monkeypatch: pytest.Monkey
     world = anew("")
     new = replace(world, program=program_of(program_text(world.program.id, terms="cap = 9")))
 
-    def lost(engine: Sender, attempt: AttemptRow) -> None:
+    def lost(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
         raise SystemExit
 
     with monkeypatch.context() as broken, pytest.raises(SystemExit):
