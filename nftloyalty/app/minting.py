@@ -18,6 +18,7 @@ from nftloyalty.app.keyring import address_of, signer_of
 from nftloyalty.app.opening import Opened
 from nftloyalty.app.pricing import price
 from nftloyalty.app.sending import work
+from nftloyalty.app.sharing import goes_on
 from nftloyalty.app.waiting import telling_what_stays
 from nftloyalty.chain import sender
 from nftloyalty.chain.contracts import Membership, Stamps
@@ -405,12 +406,8 @@ def _send(
     keys = [row.key for row in mint_plan.rows if row.outcome is not Outcome.DONE]
 
     def done() -> bool:
-        """One look at least: rows that a former run brought on chain may be final by now. Rows that another key has
-        taken over are counted only once ours are done: there may be many."""
-        if not looked or waiting():
-            return False
-        with read(app.engine) as tx:
-            return intents.unfinished_keys(tx, opened.attached.row, keys) == 0
+        """One look at least: rows that a former run brought on chain may be final by now."""
+        return looked and not waiting() and not _elsewhere(app, opened, keys, sender_row)
 
     looked = False
 
@@ -436,6 +433,21 @@ def _send(
         on_busy=on_busy,
         on_trouble=on_trouble,
     )
+
+
+def _elsewhere(app: App, opened: Opened, keys: Sequence[str], mine: int) -> bool:
+    """Whether another key is bringing rows of the file to the chain that it took over. Those that it has not begun with
+    are taken back, for ours is idle. What is in transactions of a key that nobody sends for is left to the report."""
+    chain = opened.attached.row
+    with read(app.engine) as tx:
+        having = intents.who_has(tx, chain, keys)
+    if having.get(IntentState.RECEIVED):
+        with begin(app.engine) as tx:
+            intents.reassign(tx, chain, keys, mine, app.now())
+        return True
+    with read(app.engine) as tx:
+        others = [signers.get(tx, row) for row in having.get(IntentState.BATCHED, ())]
+    return any(goes_on(app, other) for other in others)
 
 
 def _check_funds(app: App, mint_plan: MintPlan) -> None:

@@ -42,7 +42,7 @@ def take_over(app: App, opened: Opened, mine: Address, others: Sequence[Address]
         loads = {other: _load(tx, program, rows[other].id) for other in others if other in rows and other != mine}
     for other, (mints, claims) in loads.items():
         former = rows[other]
-        stuck = not _goes_on(app, former)
+        stuck = not goes_on(app, former)
         spare = mints if stuck else (mints - KEPT) // 2
         kinds = set(CLAIMS) if stuck and claims else set()
         if spare > 0 and opened.membership.powers_of(mine).roles & Role.MINTER:
@@ -67,7 +67,7 @@ def _load(tx: Connection, program: int, signer: int) -> tuple[int, int]:
     return waiting(BATCHED_KINDS), waiting(CLAIMS)
 
 
-def _goes_on(app: App, row: SignerRow) -> bool:
+def goes_on(app: App, row: SignerRow) -> bool:
     """Whether somebody sends for this signer, and can."""
     leased = row.lease_until is not None and row.lease_until > app.now()
     living = leased and row.lease_owner is not None and owner_alive(row.lease_owner)

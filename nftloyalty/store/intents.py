@@ -261,13 +261,18 @@ def hand_over(
     return changed
 
 
-def unfinished_keys(tx: Connection, chain: int, keys: Iterable[str]) -> int:
-    """How many of these requests wait or are under way, whoever sends them."""
-    total = 0
+def who_has(tx: Connection, chain: int, keys: Iterable[str]) -> dict[IntentState, set[int]]:
+    """Of these requests, which signers have some that wait (RECEIVED) and some that are under way (BATCHED)."""
+    found: dict[IntentState, set[int]] = {}
     for chunk in _chunks(keys):
-        query = select(func.count()).where(intents.c.chain == chain, intents.c.request_key.in_(chunk), _UNFINISHED)
-        total += tx.execute(query).scalar_one()
-    return total
+        query = (
+            select(intents.c.state, intents.c.signer)
+            .where(intents.c.chain == chain, intents.c.request_key.in_(chunk), _UNFINISHED)
+            .distinct()
+        )
+        for state, signer in tx.execute(query):
+            found.setdefault(state, set()).add(signer)
+    return found
 
 
 def get(tx: Connection, public_id: str) -> IntentRow:

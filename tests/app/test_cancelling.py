@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nftloyalty.app import gathering, minting, sending
+from nftloyalty.app import cancelling, gathering, minting, sending
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
+from nftloyalty.errors import SigningProblem
 from nftloyalty.store import signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.signers import SignerRow
@@ -217,3 +218,26 @@ def test_what_a_sender_waits_for_can_be_read_from_elsewhere(stuck: World, clock:
         row = signer_row(stuck, engine)
         assert (row.waits_for, row.waits_since) == (None, None)
         assert last_slot(stuck, engine).slot.state is SlotState.BROADCASTING
+
+
+# ---------------------------------------------------------------------------------------------------------- by command
+
+
+def test_the_command_asks_and_watches_until_it_is_on_chain(stuck: World) -> None:
+    with engine_of(stuck) as engine:
+        engine.step()
+        nonce = last_slot(stuck, engine).slot.nonce
+    ended = cancelling.cancel(
+        stuck.app, stuck.here.attached, "hot", [nonce], finality_blocks=None, tick=lambda: mine(stuck, 1)
+    )
+    assert [(each.nonce, each.withdrawn) for each in ended] == [(nonce, True)]
+    assert stuck.here.membership.total_supply() == 0
+
+
+def test_a_nonce_that_is_not_under_way_is_refused_before_anything_is_asked(stuck: World) -> None:
+    with engine_of(stuck) as engine:
+        engine.step()
+        nonce = last_slot(stuck, engine).slot.nonce
+        with pytest.raises(SigningProblem, match=f"nonce {nonce + 1} is under way"):
+            cancelling.cancel(stuck.app, stuck.here.attached, "hot", [nonce, nonce + 1], finality_blocks=None)
+        assert last_slot(stuck, engine).slot.cancel_asked_at is None
