@@ -13,6 +13,7 @@ async function main() {
     duration: asked.seconds,
     timeout: 10,
     ...(asked.rate ? { overallRate: asked.rate } : {}),
+    ignoreCoordinatedOmission: true,
     requests: asked.requests,
   });
   const { p50, p99, max } = result.latency;
