@@ -93,7 +93,7 @@ def measure(rounds: int, tell: Callable[[str], None]) -> dict[Row, Figures]:
             runs[Row.BARE].append(_select(grounds[Row.POSTGRESQL_LARGE]))
             tell(f"round {number + 1} of {rounds}")
         halves = {}
-        for row in CHECKS:
+        for row in (Row.RAW, *CHECKS):
             rate = max(1, int(report.figures(runs[row]).rate / 2))
             halves[row] = load(*loads[row], HALF_SECONDS, rate=rate)
     return {row: report.figures(found, halves.get(row)) for row, found in runs.items()}

@@ -12,7 +12,7 @@ async function main() {
     connections: asked.connections,
     duration: asked.seconds,
     timeout: 10,
-    ...(asked.rate ? { overallRate: asked.rate } : {}),
+    ...(asked.rate ? { overallRate: asked.rate, ignoreCoordinatedOmission: true } : {}),
     requests: asked.requests,
   });
   const { p50, p99, max } = result.latency;

@@ -48,8 +48,8 @@ def tool(name: str) -> str:
 
 
 def load(asked: Asked, server: int, seconds: int, *, rate: int = 0) -> Run:
-    """Load the server, a process id, as fast as it answers, or at `rate` requests a second, behind which latencies are
-    told in full: one that waits makes those behind it late too (coordinated omission).
+    """Load the server, a process id, as fast as it answers, or with `rate` requests a second. Of these autocannon sends
+    each second's one upon the other and rests then, which is harder to answer in time than the same load spread evenly.
 
     Raises BenchmarkProblem where a request was not answered with what it asked for.
     """

@@ -333,7 +333,7 @@ def test_a_long_question_is_answered_and_not_kept(here: Till) -> None:
     assert here.ask(GOLD, query).json()["allowed"] is True
 
 
-@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 def test_it_is_only_asked(here: Till, method: str) -> None:
     answer = here.client.request(method, "/v1/check/0x" + GOLD.hex())
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")

@@ -118,7 +118,7 @@ def test_every_example_is_answered_as_the_document_says(shop: tuple[World, httpx
     (tmp_path / "voucher.json").write_text(json.dumps(signed_to_json(voucher)))
     claim = ""
     asked = examples()
-    assert len(asked) == 8
+    assert len(asked) == 9
     assert len(asked) == DOCUMENT.count("```sh") == DOCUMENT.count("```json")
     for command, told in asked:
         answer = ask(client, command.replace(DOCUMENTED_CLAIM, claim), tmp_path)
