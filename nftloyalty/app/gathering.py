@@ -143,7 +143,7 @@ class Gathering:
         room = min(self._block_gas() - in_flight.gas, TRIED_AT_ONCE)
         alone = in_flight.count == 0
         tried: list[Ready] = []
-        fresh = abs((self.app.now() - self._head_time()).total_seconds()) < FRESH_SECONDS
+        fresh = (self.app.now() - self._head_time()).total_seconds() < FRESH_SECONDS
         lines = {group: self._line(group, space, fresh, found) for group in groups}
         while lines and len(tried) + len(found.ready) < space:
             group = min(lines, key=self._order)

@@ -168,6 +168,8 @@ class Sender:
         watched = self._watcher.watch()
         moved |= watched.moved
         moved |= self._send_again(watched.lost)
+        # Nodes do not take the transactions of an undone block back into their pool for sure.
+        self._unsure |= watched.undone
         self.blocked.clear()
         try:
             while self._held is None and self._send_next():

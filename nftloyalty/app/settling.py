@@ -40,10 +40,11 @@ HALTED_MEND = "`nftloyalty signers show` tells more; `nftloyalty signers resume`
 
 @dataclass(frozen=True)
 class Watched:
-    """`lost` are slots that no block holds as far as the node knows."""
+    """`lost` are slots that no block holds as far as the node knows; `undone` = the blocks of some were taken back."""
 
     moved: bool
     lost: tuple[WatchedSlot, ...]
+    undone: bool = False
 
 
 class Watcher:
@@ -56,6 +57,7 @@ class Watcher:
         self._finality_blocks = finality_blocks
         self._passed: dict[int, datetime] = {}
         self._behind_since: datetime | None = None
+        self._undone = False
         self._sight: Sight | None = None
         self._sight_at = ""
         self._settled_at = ""
@@ -89,7 +91,8 @@ class Watcher:
             del self._passed[gone]
         if passed:
             moved |= self._on_passed(passed)
-        return Watched(moved, tuple(slot for slot in lost if slot not in passed))
+        undone, self._undone = self._undone, False
+        return Watched(moved, tuple(slot for slot in lost if slot not in passed), undone)
 
     def _look(self, hashes: Sequence[str]) -> Sight:
         """What one node says now. As long as its head is that of the last look, so is all else.
@@ -165,6 +168,7 @@ class Watcher:
                 intents.mark_reorged(tx, slot.id, now)
         # What was seen last was of the undone blocks.
         self._sight = None
+        self._undone = True
 
     def _finalise(self, final: Sequence[WatchedSlot]) -> None:
         now = self._app.now()

@@ -26,11 +26,11 @@ class SignerRow:
     address: str
     next_nonce: int | None
     halted: str | None
-    waits_for: str | None
-    waits_since: datetime | None
     lease_owner: str | None
     lease_epoch: int
     lease_until: datetime | None
+    waits_for: str | None
+    waits_since: datetime | None
 
 
 def register(tx: Connection, chain: int, address: str) -> SignerRow:

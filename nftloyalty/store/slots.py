@@ -44,9 +44,9 @@ class SlotRow:
     block_number: int | None
     block_hash: str | None
     succeeded: bool | None
-    cancel_asked_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    cancel_asked_at: datetime | None
 
 
 @dataclass(frozen=True)

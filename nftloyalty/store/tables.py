@@ -126,13 +126,13 @@ signers = Table(
     Column("next_nonce", BigInteger),
     # Why this signer may make no new slots; NULL = it may.
     Column("halted", Text),
-    # What its sender waits for before anything more can be sent, in words, and since when; NULL = nothing.
-    Column("waits_for", Text),
-    Column("waits_since", UtcDateTime),
     Column("lease_owner", String(200)),
     # The fencing number: every taking of the lease raises it, and a sender with an older one is refused.
     Column("lease_epoch", BigInteger, nullable=False, server_default="0"),
     Column("lease_until", UtcDateTime),
+    # What its sender waits for before anything more can be sent, in words, and since when; NULL = nothing.
+    Column("waits_for", Text),
+    Column("waits_since", UtcDateTime),
     UniqueConstraint("chain", "address"),
 )
 
@@ -156,10 +156,10 @@ slots = Table(
     Column("block_number", BigInteger),
     Column("block_hash", HASH),
     Column("succeeded", Boolean),
-    # When an operator asked to use up the nonce with an empty transaction and to withdraw what was in it.
-    Column("cancel_asked_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    # When an operator asked to use up the nonce with an empty transaction and to withdraw what was in it.
+    Column("cancel_asked_at", UtcDateTime),
     UniqueConstraint("signer", "nonce"),
     _known("state", SlotState),
     CheckConstraint(

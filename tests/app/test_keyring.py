@@ -16,6 +16,7 @@ from nftloyalty.chain import signatures
 from nftloyalty.chain.signer import LocalSigner, RemoteSigner, parse_der
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.errors import BadInput, KeyProblem, KeyUnreachable
+from nftloyalty.store import sending as steps
 from nftloyalty.store import signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.vault.kms import KmsReference
@@ -220,7 +221,7 @@ def test_a_crash_between_signing_and_storing_is_signed_anew_and_minted_once(
 
     count = len(kms.signed)
     with monkeypatch.context() as broken, pytest.raises(SystemExit):
-        broken.setattr(slots, "add_attempt", dies)
+        broken.setattr(steps, "store_attempts", dies)
         world.mint(f"{wallet},gold,never")
     assert open_slots(world) == [SlotState.RESERVED]
     assert world.mint(f"{wallet},gold,never").final == 1

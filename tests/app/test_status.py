@@ -16,7 +16,7 @@ from nftloyalty.app.sending import Sender
 from nftloyalty.app.status import STATES, Status, status_of
 from nftloyalty.chain.client import Node
 from nftloyalty.domain.intent import Kind, SlotState
-from nftloyalty.store import index, index_steps, reports, signers
+from nftloyalty.store import index, index_steps, signers
 from nftloyalty.store.engine import begin, read
 from tests.app.build import World, app_of, new_wallet, open_world, program_of, program_text, settings_of
 from tests.store.build import everything
@@ -155,10 +155,11 @@ def test_gas_above_the_ceiling_is_told(own: World) -> None:
     assert codes(asked(dear)) == ["fees_too_high", "nothing_sends"]
 
 
-def test_what_a_sender_says_it_waits_for_is_told_while_it_runs(own: World, monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "_waits_for", lambda _: "today's quota is used up")
+def test_what_a_sender_says_it_waits_for_is_told_while_it_runs(own: World) -> None:
     claim(own)
-    with Sender(own.app, own.here.attached, signer_of(own.app, "hot"), finality_blocks=None):
+    with Sender(own.app, own.here.attached, signer_of(own.app, "hot"), finality_blocks=None) as sender:
+        with begin(own.app.engine) as tx:
+            signers.note_waiting(tx, sender._row, "today's quota is used up", own.app.now())
         assert sentence(asked(own), "signer_waits") == "signer hot sends nothing now: today's quota is used up"
     assert codes(asked(own)) == ["nothing_sends"]
 

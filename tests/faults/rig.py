@@ -109,7 +109,8 @@ class Run:
 
     @property
     def reserves(self) -> int:
-        return sum(each["step"] == "reserved" for each in self.trace)
+        """Slots that it made."""
+        return max((each["reserves"] for each in self.trace), default=0)
 
     @property
     def said(self) -> str:

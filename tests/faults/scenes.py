@@ -227,9 +227,9 @@ def wrong_nonces(rig: Rig) -> None:
     """A node that lies about the nonce when a sender starts: it begins nothing, or halts, and an operator with an
     honest node puts it right. What the pending nonce is makes no difference."""
     for lie, words in (
-        ("nonce too high", "is halted"),
-        ("nonce too low", "by the books at least"),
-        ("pending below latest", ""),
+        ("nonce too high", ("is halted", "it tells the nonce")),
+        ("nonce too low", ("by the books at least", "it tells the nonce")),
+        ("pending below latest", ()),
     ):
         rig.finish()
         rig.add_list(2 * rig.batch)
@@ -240,7 +240,7 @@ def wrong_nonces(rig: Rig) -> None:
         if not words:
             _expect(rig, run, 0)
             continue
-        _expect(rig, run, 3, words)
+        _expect(rig, run, 3, *words)
         if rig.slot_count() != slots:
             rig.complaints.append(f"slots were made on the word of a node that lies: {lie}")
         if "is halted" in run.said:

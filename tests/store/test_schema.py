@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Engine, inspect, text
+from sqlalchemy import CheckConstraint, Connection, Engine, MetaData, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from nftloyalty.domain.intent import IntentState
@@ -170,15 +170,56 @@ def test_data_of_the_schema_before_the_index_is_upgraded(
         patched.setattr(engine_module, "_MIGRATIONS", before)
         upgrade(empty)
     with begin(empty) as tx:
-        ground = prepared(tx)
-        slot, _ = sent(tx, ground, accepted(tx, ground, range(3)))
+        ground = old_books(tx)
     upgrade(empty)
     assert found_differences(empty) == []
     with begin(empty) as tx:
-        assert slots.get(tx, slot.id).nonce == slot.nonce
+        assert slots.get(tx, 1).nonce == 7
+        assert signers.get(tx, ground.signer).waits_for is None
         assert index.positions_of(tx, ground.chain) == []
         indexed(tx, ground)
         assert [at.program for at in index.positions_of(tx, ground.chain)] == [ground.program]
+
+
+def old_books(tx: Connection) -> Ground:
+    """A row in each of the first tables, written past all of today's code."""
+    address, word, now = "0x" + "a1" * 20, "0x" + "b2" * 32, NOW.replace(tzinfo=None)
+    rows: dict[str, dict[str, object]] = {
+        "chains": {"id": 1, "chain_id": 31337, "genesis_hash": word, "first_seen_at": now},
+        "programs": {
+            "id": 1,
+            "chain": 1,
+            "slug": "bean",
+            "opener": address,
+            "salt": word,
+            "name": "Bean",
+            "factory": address,
+            "membership": address,
+            "stamps": address,
+            "terms": "{}",
+            "state": "open",
+            "created_at": now,
+        },
+        "signers": {"id": 1, "chain": 1, "address": address, "next_nonce": 8, "lease_epoch": 1},
+        "slots": {
+            "id": 1,
+            "signer": 1,
+            "nonce": 7,
+            "kind": "call",
+            "calldata": b"",
+            "value": "0",
+            "gas_limit": 21_000,
+            "state": "broadcasting",
+            "epoch": 1,
+            "created_at": now,
+            "updated_at": now,
+        },
+    }
+    old = MetaData()
+    old.reflect(tx, only=list(rows))
+    for name, row in rows.items():
+        tx.execute(old.tables[name].insert(), row)
+    return Ground(chain=1, program=1, signer=1, epoch=1)
 
 
 def test_an_upgrade_that_fails_changes_nothing(empty: Engine, later: Path, monkeypatch: pytest.MonkeyPatch) -> None:

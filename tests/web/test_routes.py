@@ -539,6 +539,7 @@ def test_the_description_is_openapi_3_1_and_lists_every_route_with_its_errors(cl
     routes = {(path, method) for path, methods in found["paths"].items() for method in methods}
     assert routes == {
         ("/v1/ownership/{address}", "get"),
+        ("/v1/check/{wallet}", "get"),
         ("/v1/gate", "post"),
         ("/v1/claim", "post"),
         ("/v1/claims/{claim_id}", "get"),
