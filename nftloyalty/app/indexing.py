@@ -39,7 +39,8 @@ from nftloyalty.store.tables import ProgramState
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 30.0
+# Shorter than answers may be old, so that a machine that is lost is replaced before its index counts as behind.
+LEASE_SECONDS = 20.0
 # Blocks asked for one by one in one step, so that a step stays short.
 NEAR_BLOCKS = 64
 CONFIRM_EVERY = timedelta(seconds=1)
@@ -357,6 +358,7 @@ def catch_up(
     attached: Attached,
     finality_blocks: int | None,
     *,
+    program: str | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
     patience_seconds: float = 120.0,
     pause_seconds: float = 0.2,
@@ -365,8 +367,8 @@ def catch_up(
     """Step until every open program stands at the node's newest block; returns the last step's report.
 
     A node that fails, lags or contradicts itself, and another process that does the work, are waited for as long as
-    something moved within `patience_seconds`; then the trouble is raised. Raises IndexHalted for a program that
-    stands still.
+    something moved within `patience_seconds`; then the trouble is raised. Raises IndexHalted where the named program
+    (None = any) stands still.
     """
     stalled = 0.0
     lowest: int | None = None
@@ -378,8 +380,9 @@ def catch_up(
             except (NodeUnreachable, NodeRefused) as failure:
                 trouble, report = failure, Progress(lowest=lowest)
             progress(report)
-            if report.halted:
-                raise report.halted[0]
+            for halted in report.halted:
+                if program in (None, halted.program):
+                    raise halted
             if report.at_head:
                 return report
             if report.moved or report.lowest != lowest:

@@ -85,7 +85,9 @@ def rebuild(ctx: typer.Context) -> None:
 def bring_up_to_date(app: App, here: Opened) -> indexing.Progress:
     """Index up to the node's newest block, and show how far it is where that takes long."""
     with _Bar() as on_step:
-        return indexing.catch_up(app, here.attached, here.program.chain.finality_blocks, progress=on_step)
+        return indexing.catch_up(
+            app, here.attached, here.program.chain.finality_blocks, program=here.program.id, progress=on_step
+        )
 
 
 class _Bar:
