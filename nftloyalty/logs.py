@@ -100,11 +100,22 @@ def set_up(form: Form, level: Level, secrets: Sequence[str] = (), stream: TextIO
     for handler in root.handlers:
         if isinstance(handler.formatter, _Line):
             root.removeHandler(handler)
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler = logging.StreamHandler(stream) if stream is not None else _Stderr()
     handler.setFormatter((_Json if form is Form.JSON else _Text)(secrets))
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(__package__).setLevel(level.upper())
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at that moment: one that was there at the beginning may be closed."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 class _Line(logging.Formatter):
