@@ -96,15 +96,22 @@ def set_up(form: Form, level: Level, secrets: Sequence[str] = (), stream: TextIO
 
     `secrets` are texts that are blotted out wherever they turn up.
     """
+    put_away()
     root = logging.getLogger()
-    for handler in root.handlers:
-        if isinstance(handler.formatter, _Line):
-            root.removeHandler(handler)
     handler = logging.StreamHandler(stream) if stream is not None else _Stderr()
     handler.setFormatter((_Json if form is Form.JSON else _Text)(secrets))
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(__package__).setLevel(level.upper())
+
+
+def put_away() -> None:
+    """Take back what `set_up` has done."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler.formatter, _Line):
+            root.removeHandler(handler)
+    logging.getLogger(__package__).setLevel(logging.NOTSET)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

@@ -18,6 +18,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from nftloyalty import logs
+
 ROOT = Path(__file__).parents[1]
 CONTRACTS = ROOT / "contracts"
 ENGINES = ("sqlite", "postgresql")
@@ -58,6 +60,13 @@ class Anvil:
 
 
 StartAnvil = Callable[..., Anvil]
+
+
+@pytest.fixture(autouse=True)
+def no_log_left() -> Iterator[None]:
+    """A command that ran in this process may have set up its log, which the next test's output must not hold."""
+    yield
+    logs.put_away()
 
 
 @pytest.fixture(scope="module")
