@@ -52,7 +52,6 @@ GUESS = GasModel(base=500_000, per_item=60_000)
 QUOTA_POLL_SECONDS = 30.0
 SAMPLE_FOR_GAS = 10
 
-ON_THEIR_WAY = frozenset({IntentState.RECEIVED, IntentState.BATCHED})
 STOPPED = frozenset({IntentState.REJECTED, IntentState.CANCELLED})
 
 

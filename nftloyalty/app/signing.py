@@ -65,7 +65,7 @@ class Standing:
 
 def standings(app: App, attached: Attached, program: Program) -> list[Standing]:
     """Everyone program.toml names whose address is known here, and everyone who sent something on this chain."""
-    powers = _named(app, program)
+    powers = named_powers(app, program)
     with read(app.engine) as tx:
         books = {report.address: report for report in reports.signers_of(tx, attached.row)}
     found = []
@@ -83,7 +83,9 @@ def standings(app: App, attached: Attached, program: Program) -> list[Standing]:
     return found
 
 
-def _named(app: App, program: Program) -> dict[Address, list[str]]:
+def named_powers(app: App, program: Program) -> dict[Address, list[str]]:
+    """Whom program.toml gives a power, by address, with its words for the powers; only those whose address is known
+    here."""
     powers = program.powers
     found: dict[Address, list[str]] = {}
     for word, names in (

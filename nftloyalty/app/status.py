@@ -4,19 +4,19 @@ The books are told also where the node is away. Nothing is written.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nftloyalty.app.context import App
-from nftloyalty.app.keyring import address_of, key_name
+from nftloyalty.app.keyring import key_name
 from nftloyalty.app.leases import owner_alive
 from nftloyalty.app.pricing import offered
+from nftloyalty.app.signing import named_powers
 from nftloyalty.chain.client import Block
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import Kind, SlotState
 from nftloyalty.domain.program import Program
-from nftloyalty.errors import ChainProblem, FeesTooHigh, KeyProblem, WrongChain
+from nftloyalty.errors import ChainProblem, FeesTooHigh, WrongChain
 from nftloyalty.store import reports
 from nftloyalty.store.engine import read
 from nftloyalty.store.reports import ChainReport, IndexReport, LeaseReport, SignerLoad, SignerReport
@@ -144,7 +144,7 @@ def status_of(app: App, program: Program) -> Status:
         else:
             chain = reports.chain_of_program(tx, program.id, program.chain.id)
         used = reports.addresses_of(tx, chain.row) if chain is not None else []
-    powers = _powers(app, program)
+    powers = named_powers(app, program)
     # Chain first: what is sent meanwhile is in the books then, and never looks like somebody else's.
     there = {
         address: asking.account(address) if isinstance(served, tuple) else (None, None)
@@ -380,21 +380,3 @@ def _sends(books: SignerReport | None, now: datetime) -> bool:
     if books is None or books.lease_owner is None or books.lease_until is None:
         return False
     return _lives(LeaseReport(books.lease_owner, books.lease_until), now)
-
-
-def _powers(app: App, program: Program) -> dict[Address, list[str]]:
-    powers = program.powers
-    found: dict[Address, list[str]] = {}
-    for word, names in (
-        ("opener", (powers.opener,)),
-        ("owner", (powers.owner,)),
-        ("minter", powers.minters),
-        ("signer", powers.signers),
-        ("manager", powers.managers),
-        ("guardian", powers.guardians),
-    ):
-        for name in names:
-            # A key that lies on another machine is known here by its address only, if at all.
-            with suppress(KeyProblem):
-                found.setdefault(address_of(app, name), []).append(word)
-    return found
