@@ -22,7 +22,7 @@ from nftloyalty.domain.program import Program
 from nftloyalty.domain.program_file import read_program
 from nftloyalty.domain.words import card_item
 from nftloyalty.vault.keystore import Keystore
-from tests.chain.opened import key
+from tests.chain.opened import key, wait
 from tests.domain.build import wallet
 
 PASSWORD = "correct horse battery"
@@ -138,10 +138,9 @@ class World:
         self.send_outside(Membership.encode_mint_batch(items))
 
     def send_outside(self, data: bytes) -> None:
-        """A call of the membership contract by the outsider."""
+        """A call of the membership contract by the outsider; returns when it is in a block, a moment later on anvil."""
         tx_hash = self.app.node.send_unlocked(OUTSIDER, self.here.membership.address, data=data)
-        (receipt,) = self.app.node.receipts([tx_hash])
-        assert receipt is not None and receipt.succeeded
+        assert wait(self.app.node, tx_hash).succeeded
 
     def leave(self, member: LocalSigner) -> None:
         """A member's card is burned by its holder, who signs the consent."""
