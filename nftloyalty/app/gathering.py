@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from nftloyalty.app.calls import ACTS, BATCHED_KINDS, Call, build
 from nftloyalty.app.context import App
 from nftloyalty.chain import client, sender
+from nftloyalty.chain.client import Block
 from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
 from nftloyalty.chain.sender import Fees
 from nftloyalty.domain.address import Address
@@ -130,10 +131,11 @@ class Gathering:
         found = Gathered()
         self._rooms.clear()
         with read(self.app.engine) as tx:
-            groups = [group for group in intents.groups(tx, self.row) if group not in (skip or {})]
             in_flight = slots.in_flight(tx, self.row)
-        space = window - in_flight.count
-        if not groups or space < 1:
+            space = window - in_flight.count
+            waiting = intents.groups(tx, self.row) if space > 0 else []
+        groups = [group for group in waiting if group not in (skip or {})]
+        if not groups:
             return found
         try:
             max_fee = self.fees().max_fee
@@ -143,8 +145,8 @@ class Gathering:
         room = min(self._block_gas() - in_flight.gas, TRIED_AT_ONCE)
         alone = in_flight.count == 0
         tried: list[Ready] = []
-        fresh = (self.app.now() - self._head_time()).total_seconds() < FRESH_SECONDS
-        lines = {group: self._line(group, space, fresh, found) for group in groups}
+        head = self.app.node.head()
+        lines = {group: self._line(group, space, head, found) for group in groups}
         while lines and len(tried) + len(found.ready) < space:
             group = min(lines, key=self._order)
             upcoming = next(lines[group], None)
@@ -164,15 +166,16 @@ class Gathering:
             self._take_room(upcoming, len(upcoming.members))
             self._turn += 1
             self._had[group] = self._had[group.program] = self._turn
-        self._try(tried, found)
-        self._pay(found, max_fee)
+        if tried or found.ready:
+            self._pay(found, max_fee, has=self._try(tried, found))
         return found
 
     def _order(self, group: Group) -> tuple[int, int]:
         return self._had.get(group.program, 0), self._had.get(group, 0)
 
-    def _line(self, group: Group, space: int, fresh: bool, found: Gathered) -> Iterator[Ready | Sequence[IntentRow]]:
+    def _line(self, group: Group, space: int, head: Block, found: Gathered) -> Iterator[Ready | Sequence[IntentRow]]:
         """What waits of a group, a transaction's worth at a time: with its gas where that is known, else bare rows."""
+        fresh = (self.app.now() - datetime.fromtimestamp(head.timestamp, UTC)).total_seconds() < FRESH_SECONDS
         batched = group.kind in BATCHED_KINDS
         item_gas = self._item_gas.get(group)
         with read(self.app.engine) as tx:
@@ -191,7 +194,7 @@ class Gathering:
         while rows:
             try:
                 # The stamp types of a program share one quota, and other groups have had their turns meanwhile.
-                part = rows[: min(size, self._room(group.kind, program))] if batched else rows[:1]
+                part = rows[: min(size, self._room(group.kind, program, head))] if batched else rows[:1]
             except Wait as wait:
                 found.blocked[group] = wait.blocked
                 return
@@ -211,13 +214,18 @@ class Gathering:
         found.spoiled += tried.items
         return None
 
-    def _try(self, tried: Sequence[Ready], found: Gathered) -> None:
-        """Try these, each with the limit it will carry; look at the first that does not pass the slow way."""
+    def _try(self, tried: Sequence[Ready], found: Gathered) -> int:
+        """Try these, each with the limit it will carry; look at the first that does not pass the slow way. Returns what
+        the signer has, in wei, asked in the same message."""
         calls = [
             client.Call(each.call.to, each.call.data, self.signer, each.call.value_wei, each.gas).to_json()
             for each in tried
         ]
-        answers = self.app.node.batch([("eth_call", [call, "latest"]) for call in calls]) if calls else []
+        node = self.app.node
+        *answers, balance = node.batch(
+            [*(("eth_call", [call, "latest"]) for call in calls), ("eth_getBalance", [self.signer, "latest"])]
+        )
+        has = node.read_quantity("eth_getBalance", balance)
         odd: set[Group] = set()
         for each, answer in zip(tried, answers, strict=True):
             if each.group in odd:
@@ -230,14 +238,12 @@ class Gathering:
                     found.ready.append(measured)
             else:
                 found.ready.append(each)
+        return has
 
-    def _pay(self, found: Gathered, max_fee: int) -> None:
-        """Leave out what the signer could not pay for beside all that is under way."""
-        if not found.ready:
-            return
+    def _pay(self, found: Gathered, max_fee: int, has: int) -> None:
+        """Leave out what the signer could not pay for with `has` wei beside all that is under way."""
         with read(self.app.engine) as tx:
             needs = slots.promised_wei(tx, self.row)
-        has = self.app.node.balance(self.signer)
         for number, each in enumerate(found.ready):
             needs += each.call.value_wei + each.gas * max_fee
             if has < needs:
@@ -378,7 +384,7 @@ class Gathering:
         found = sender.bisect_poison(members, refused)
         return Spoiled(tuple((member, why.message) for member, why in found))
 
-    def _room(self, kind: Kind, program: ProgramRow | None) -> int:
+    def _room(self, kind: Kind, program: ProgramRow | None, head: Block | None = None) -> int:
         """How many more items today's quota has room for, those under way counted in. Raises Wait if it has none.
 
         The chain counts what is mined: without this, batches sent one behind the other would pass their trials and then
@@ -390,7 +396,7 @@ class Gathering:
         if asked not in self._rooms:
             with read(self.app.engine) as tx:
                 under_way = intents.unfinished(tx, program.id, kind).get(IntentState.BATCHED, 0)
-            self._rooms[asked] = quota_left(self.app, program, kind) - under_way
+            self._rooms[asked] = quota_left(self.app, program, kind, head) - under_way
         if self._rooms[asked] <= 0:
             raise Wait(Blocked(QuotaSpent("today's quota is used up", mend="go on tomorrow"), quota=True))
         return self._rooms[asked]
@@ -409,9 +415,6 @@ class Gathering:
             self._gas_of_blocks = self.app.node.block_gas_limit()
         return self._gas_of_blocks
 
-    def _head_time(self) -> datetime:
-        return datetime.fromtimestamp(self.app.node.head().timestamp, UTC)
-
     def _program_of(self, members: Sequence[IntentRow]) -> ProgramRow | None:
         with read(self.app.engine) as tx:
             return program_of(tx, members)
@@ -427,10 +430,11 @@ def _group(members: Sequence[IntentRow]) -> Group:
     return Group(members[0].program, members[0].kind, members[0].stamp_type)
 
 
-def quota_left(app: App, program: ProgramRow, kind: Kind) -> int:
-    """How many more can be minted today as of the head; what is under way is not counted."""
+def quota_left(app: App, program: ProgramRow, kind: Kind, head: Block | None = None) -> int:
+    """How many more can be minted today as of the head, asked for if it is not given; what is under way is not
+    counted."""
     contract = Membership(app.node, program.membership) if kind is Kind.MINT_CARD else Stamps(app.node, program.stamps)
-    head = app.node.head()
+    head = head or app.node.head()
     quota = contract.quota_of(QuotaKind.MINT, block=head.hash)
     read_at = datetime.fromtimestamp(head.timestamp, UTC)
     return fit(quota.limit, quota.limit, quota.used, max(app.now(), read_at), read_at)

@@ -72,8 +72,9 @@ class Sender:
         self.finality_blocks = finality_blocks
         self.blocked: dict[Group, Blocked] = {}
         self._gathering = Gathering(app, signer.address, 0, between=lambda: self._lease.keep())
-        # What a former process marked as sent may never have left.
+        # What a former process marked as sent may never have left, and what it reserved or signed waits for us.
         self._unsure = True
+        self._unsent = True
         self._held: Blocked | None = None
         self._short: Blocked | None = None
         self._said: str | None = ""
@@ -219,6 +220,8 @@ class Sender:
 
     def _finish_unsent(self) -> bool:
         """Sign and send what was reserved or signed and not sent. Raises Wait if it can't be paid at today's fees."""
+        if not self._unsent:
+            return False
         with read(self.app.engine) as tx:
             unsent = slots.open_slots(tx, self._row, {SlotState.RESERVED, SlotState.SIGNED})
         made = [each.attempts[-1] for each in unsent if each.attempts]
@@ -227,6 +230,7 @@ class Sender:
         bare = [each.slot for each in unsent if not each.attempts]
         if bare:
             self._sign_and_send(bare)
+        self._unsent = False
         return bool(unsent)
 
     def _cancel(self) -> bool:
@@ -236,6 +240,7 @@ class Sender:
         if not asked:
             return False
         gas = sender.estimate(self.app.node, self.signer.address, self.signer.address, b"")
+        self._unsent = True
         attempts = []
         for each in asked:
             fees = self._dearer(each.attempts) if each.attempts else self._gathering.fees()
@@ -266,18 +271,26 @@ class Sender:
             sent_at = old[each.slot.id].last_sent_at
             if sent_at is None or now - sent_at >= RESEND_AFTER:
                 with suppress(Wait):
-                    again[-1] = self._offer_more(each)
+                    again[-1] = self._offer_more(each, stuck=each.slot.id == lost[0].id and self._is_stuck(each))
         self._mark_and_send(again)
         return True
 
-    def _offer_more(self, slot: OpenSlot) -> AttemptRow:
-        """Another attempt for a slot that the market has left behind, or that has waited long. Raises Wait if it is not
-        to be: it has been offered enough, or as much as may be. The nonce keeps it at one of them at most."""
+    def _is_stuck(self, first: OpenSlot) -> bool:
+        """Whether the node still waits for this nonce after its bytes were sent twice: then it keeps them where it does
+        not carry them out. anvil does so, if it takes them at the moment in which it mines those before."""
+        (attempt, *more) = first.attempts
+        twice = attempt.first_sent_at != attempt.last_sent_at
+        return not more and twice and self._pending_nonce() == first.slot.nonce
+
+    def _offer_more(self, slot: OpenSlot, *, stuck: bool) -> AttemptRow:
+        """Another attempt for a slot that the market has left behind, that has waited long, or that nothing else moves.
+        Raises Wait if it is not to be: it has been offered enough, or as much as may be. The nonce keeps it at one of
+        them at most."""
         last = slot.attempts[-1]
         fees = self._dearer(slot.attempts)
         market = self._gathering.fees()
         waits_long = self.app.now() - last.created_at >= DEARER_AFTER
-        if not waits_long and market.max_fee < fees.max_fee:
+        if not (stuck or waits_long) and market.max_fee < fees.max_fee:
             return last
         if last.noop:
             return self._sign_noop(slot.slot, fees, None)
@@ -303,9 +316,12 @@ class Sender:
         gathered = self._gather()
         self.blocked |= gathered.blocked
         self._reject(gathered)
-        reserved = self._reserve(gathered.ready)
-        if reserved:
-            self._sign_and_send(reserved)
+        if gathered.ready:
+            self._unsent = True
+            reserved = self._reserve(gathered.ready)
+            if reserved:
+                self._sign_and_send(reserved)
+            self._unsent = False
         return bool(gathered)
 
     def _gather(self) -> Gathered:
@@ -322,8 +338,6 @@ class Sender:
     def _reserve(self, ready: Sequence[Ready]) -> list[SlotRow]:
         """Slots for all of these. None if one of the intents is not any more what the calldata was made from: then
         they are gathered anew."""
-        if not ready:
-            return []
         new = [
             NewSlot(each.members[0].kind, each.call.to, each.call.data, each.call.value_wei, each.gas, each.members)
             for each in ready

@@ -79,7 +79,7 @@ class Watcher:
         moved = self._settle(found)
         # As long as the head is the same, nothing can have happened to a block below it.
         if sight.head.hash != self._settled_at or found:
-            finalized = self._app.node.finalized(self._finality_blocks)
+            finalized = self._app.node.finalized(self._finality_blocks, sight.head)
             at_once = [_as_included(each) for each in found if each[1].block_number <= finalized]
             moved |= self._on_included([*included, *at_once], finalized)
             self._settled_at = sight.head.hash

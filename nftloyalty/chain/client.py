@@ -258,13 +258,14 @@ class Node:
             raise ChainProblem(f"the node at {self.shown_url} has no block {block}")
         return self.__block(method, answer, block)
 
-    def finalized(self, finality_blocks: int | None = None) -> int:
-        """Number of the newest final block: the node's own word, or head minus `finality_blocks` (0 = head itself).
+    def finalized(self, finality_blocks: int | None = None, head: Block | None = None) -> int:
+        """Number of the newest final block: the node's own word, or head minus `finality_blocks` (0 = head itself). The
+        head is asked for if it is needed and not given.
 
         Raises ChainProblem if it was left to a node that does not know finality.
         """
         if finality_blocks is not None:
-            return max(0, self.head().number - finality_blocks)
+            return max(0, (head or self.head()).number - finality_blocks)
         answer: Any = None
         with contextlib.suppress(NodeRefused):
             answer = self.call("eth_getBlockByNumber", ["finalized", False])
@@ -531,9 +532,10 @@ class Node:
         return int(value, 16)
 
     def _hash(self, method: str, value: Any) -> str:
-        if not isinstance(value, str) or not _HASH.fullmatch(value):
+        found = _to_hash(value) if isinstance(value, str) else None
+        if found is None:
             raise self._unusable(method, "a hash is missing or malformed")
-        return value.lower()
+        return found
 
     def _address(self, method: str, value: Any) -> Address:
         if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
@@ -659,6 +661,12 @@ def _is_hash(block: BlockId) -> bool:
 
 def _hex(data: bytes) -> str:
     return "0x" + data.hex()
+
+
+@lru_cache(maxsize=4096)
+def _to_hash(text: str) -> str | None:
+    """Most of a log's hashes stand in thousands of logs."""
+    return text.lower() if _HASH.fullmatch(text) else None
 
 
 @lru_cache(maxsize=4096)

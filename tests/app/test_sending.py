@@ -300,6 +300,25 @@ def test_a_transaction_that_gas_has_left_behind_is_offered_more_in_the_same_slot
     assert world.here.membership.total_supply() == 1
 
 
+def test_bytes_that_a_node_keeps_and_never_carries_out_are_replaced(
+    anew: Anew, proxy: Proxy, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "RESEND_AFTER", timedelta(milliseconds=100))
+    world = behind(anew(""), proxy)
+    kept: list[str] = []
+
+    def keeps_the_first(method: str, params: list[Any]) -> bool:
+        if method == "eth_sendRawTransaction" and not kept:
+            kept.append(params[0])
+        return method == "eth_sendRawTransaction" and params[0] == kept[0]
+
+    proxy.refuse = keeps_the_first
+    assert world.mint(row_of(new_wallet())).on_chain == 1
+    assert proxy.sent.count(kept[0]) >= 2
+    assert len(set(proxy.sent)) == 2
+    assert world.here.membership.total_supply() == 1
+
+
 # ------------------------------------------------------------------------------------------------------- at the start
 
 
