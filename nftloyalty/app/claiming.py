@@ -162,13 +162,13 @@ def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
     return row
 
 
-def claim_status(app: App, public_id: str) -> IntentRow:
-    """Raises Unknown, also for the ids of other things than claims."""
+def claim_status(app: App, opened: Opened, public_id: str) -> IntentRow:
+    """Raises Unknown, also for the ids of other things than claims, and of another program's."""
     # What is not of an id's letters may be what a database refuses to look for.
     if _ID.fullmatch(public_id):
         with suppress(Unknown), read(app.engine) as tx:
             row = intents.get(tx, public_id)
-            if row.kind in (Kind.CLAIM_CARD, Kind.CLAIM_STAMP):
+            if row.kind in (Kind.CLAIM_CARD, Kind.CLAIM_STAMP) and row.program == opened.row.id:
                 return row
     raise Unknown("there is no claim of this id")
 

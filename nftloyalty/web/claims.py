@@ -46,4 +46,5 @@ def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, A
 )
 def claim_status(claim_id: ClaimId, service: ServiceDep) -> dict[str, Any]:
     """`pending` until it is on chain and can't be undone (`final`); `rejected` names the reason."""
-    return claiming.described(service.app, service.opened, claiming.claim_status(service.app, claim_id))
+    claim = claiming.claim_status(service.app, service.opened, claim_id)
+    return claiming.described(service.app, service.opened, claim)

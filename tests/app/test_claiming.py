@@ -43,7 +43,7 @@ def bring(world: World, row: IntentRow) -> IntentRow:
     here = world.here
 
     def done() -> bool:
-        return claiming.claim_status(world.app, row.public_id).state in (
+        return claiming.claim_status(world.app, here, row.public_id).state in (
             IntentState.FINAL,
             IntentState.REJECTED,
             IntentState.CANCELLED,
@@ -52,7 +52,7 @@ def bring(world: World, row: IntentRow) -> IntentRow:
     signer = signer_of(world.app, claiming.relay_key(here))
     work(world.app, here.attached, signer, finality_blocks=None, done=done)
     world.index()
-    return claiming.claim_status(world.app, row.public_id)
+    return claiming.claim_status(world.app, here, row.public_id)
 
 
 def described(world: World, row: IntentRow) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_two_vouchers_for_one_wallet_are_one_card(world: World) -> None:
     assert one.public_id != two.public_id
     states = {bring(world, one).state, bring(world, two).state}
     assert states == {IntentState.FINAL, IntentState.REJECTED}
-    told = [described(world, claiming.claim_status(world.app, each.public_id)) for each in (one, two)]
+    told = [described(world, claiming.claim_status(world.app, world.here, each.public_id)) for each in (one, two)]
     assert "the wallet already holds it" in str(next(each["reason"] for each in told if each["phase"] == "rejected"))
 
 
@@ -184,7 +184,7 @@ def test_a_program_without_signers_or_minters_says_so(world: World) -> None:
 @pytest.mark.parametrize("asked", ["", "int_none", "a\0b", "int_" + "0" * 100, "..", "\ud800"])
 def test_a_claim_that_is_none_is_unknown(world: World, asked: str) -> None:
     with pytest.raises(Unknown, match="no claim of this id"):
-        claiming.claim_status(world.app, asked)
+        claiming.claim_status(world.app, world.here, asked)
 
 
 def test_the_id_of_a_mint_is_no_claim(world: World) -> None:
@@ -193,7 +193,16 @@ def test_the_id_of_a_mint_is_no_claim(world: World) -> None:
     with read(world.app.engine) as tx:
         (row,) = intents.by_keys(tx, world.here.attached.row, [plan.rows[0].key]).values()
     with pytest.raises(Unknown):
-        claiming.claim_status(world.app, row.public_id)
+        claiming.claim_status(world.app, world.here, row.public_id)
+
+
+def test_the_claim_of_another_program_is_unknown(world: World) -> None:
+    here = world.here
+    row = claiming.accept_claim(world.app, here, card(world, new_wallet()))
+    beside = replace(here, row=replace(here.row, id=here.row.id + 1))
+    with pytest.raises(Unknown, match="no claim of this id"):
+        claiming.claim_status(world.app, beside, row.public_id)
+    bring(world, row)
 
 
 def test_how_far_a_claim_is_is_told_in_words(world: World) -> None:
@@ -218,10 +227,10 @@ def test_a_claim_is_not_final_before_the_gate_knows_it(anew: Anew) -> None:
     signer = signer_of(world.app, claiming.relay_key(here))
 
     def sent() -> bool:
-        return claiming.claim_status(world.app, row.public_id).state is IntentState.FINAL
+        return claiming.claim_status(world.app, here, row.public_id).state is IntentState.FINAL
 
     work(world.app, here.attached, signer, finality_blocks=None, done=sent)
-    ended = claiming.claim_status(world.app, row.public_id)
+    ended = claiming.claim_status(world.app, world.here, row.public_id)
     told = described(world, ended)
     assert (ended.state, told["phase"], told["block"]) == (IntentState.FINAL, "pending", ended.block_number)
     assert told["sentence"] == "on chain; it counts once it can no longer be undone"

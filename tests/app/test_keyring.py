@@ -184,10 +184,11 @@ def test_vouchers_signed_in_kms_become_cards(world: World) -> None:
         assert claiming.accept_claim(world.app, world.here, again).public_id == rows[-1].public_id
 
     def done() -> bool:
-        return all(claiming.claim_status(world.app, row.public_id).state is IntentState.FINAL for row in rows)
+        return all(claiming.claim_status(world.app, here, row.public_id).state is IntentState.FINAL for row in rows)
 
-    signer = keyring.signer_of(world.app, claiming.relay_key(world.here))
-    work(world.app, world.here.attached, signer, finality_blocks=None, done=done)
+    here = world.here
+    signer = keyring.signer_of(world.app, claiming.relay_key(here))
+    work(world.app, here.attached, signer, finality_blocks=None, done=done)
     assert world.here.membership.standings_of(wallets) == [1, 1]
 
 

@@ -22,7 +22,7 @@ from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import IndexBehind, IndexHalted
-from nftloyalty.store import index_steps, tables
+from nftloyalty.store import index_steps, intents, tables
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow
 from tests.app.build import World, new_wallet, program_of, program_text
@@ -87,7 +87,8 @@ def lease_owners(world: World) -> tuple[str | None, str | None]:
 
 
 def is_final(world: World, claim: IntentRow) -> bool:
-    return claiming.claim_status(world.app, claim.public_id).state is IntentState.FINAL
+    with read(world.app.engine) as tx:
+        return intents.get(tx, claim.public_id).state is IntentState.FINAL
 
 
 def test_claims_are_brought_to_the_chain(world: World) -> None:
