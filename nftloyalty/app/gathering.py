@@ -17,7 +17,7 @@ from nftloyalty.app.calls import ACTS, BATCHED_KINDS, Call, build
 from nftloyalty.app.context import App
 from nftloyalty.chain import client, sender
 from nftloyalty.chain.client import Block
-from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
+from nftloyalty.chain.contracts import Membership, QuotaKind, QuotaNow, Stamps, Supply
 from nftloyalty.chain.sender import Fees
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.batch import TRANSACTION_GAS_CAP
@@ -114,8 +114,10 @@ class Gathering:
         self._gas_of_blocks: int | None = None
         self._market: tuple[datetime, Fees] | None = None
         self._item_gas: dict[Group, int] = {}
-        # What today's quotas have room for beside all that is under way and was gathered in the look just made.
+        # What today's quotas have room for beside all that is under way and was gathered in this look.
         self._rooms: dict[tuple[int, Kind], int] = {}
+        # The same for caps.
+        self._caps: dict[Group, int] = {}
         # Whose turn it was last, by the count of transactions so far.
         self._turn = 0
         self._had: dict[Group | int | None, int] = {}
@@ -130,6 +132,7 @@ class Gathering:
         """
         found = Gathered()
         self._rooms.clear()
+        self._caps.clear()
         with read(self.app.engine) as tx:
             in_flight = slots.in_flight(tx, self.row)
             space = window - in_flight.count
@@ -184,23 +187,29 @@ class Gathering:
                 limit = min(space * GATHER_AT_MOST, TRIED_AT_ONCE // item_gas if item_gas else GATHER_AT_MOST)
             rows: Sequence[IntentRow] = intents.waiting(tx, self.row, group, limit=limit)
             program = program_of(tx, rows) if rows else None
+        if not rows or (batched and not self._has_room(group, program, head, found)):
+            return
         if item_gas is None or not fresh or any(row.reverts for row in rows):
-            if rows:
-                yield rows[:GATHER_AT_MOST]
+            yield rows[:GATHER_AT_MOST]
             return
         cap = self._gas_cap()
         most = min(GATHER_AT_MOST, (cap * 100 // (100 + LEAST_MARGIN_PERCENT) - BASE_GAS) // item_gas)
         size = max(1, most) if batched else 1
         while rows:
-            try:
-                # The stamp types of a program share one quota, and other groups have had their turns meanwhile.
-                part = rows[: min(size, self._room(group.kind, program, head))] if batched else rows[:1]
-            except Wait as wait:
-                found.blocked[group] = wait.blocked
-                return
+            part = rows[: min(size, self._room(group, program, head))] if batched else rows[:1]
             rows = rows[len(part) :]
             gas = (BASE_GAS + item_gas * len(part)) * (100 + GAS_MARGIN_PERCENT) // 100
             yield Ready(tuple(part), build(part, program), min(gas, cap), measured=False)
+            # The stamp types of a program share one quota, and other groups have had their turns meanwhile.
+            if batched and rows and not self._has_room(group, program, head, found):
+                return
+
+    def _has_room(self, group: Group, program: ProgramRow | None, head: Block, found: Gathered) -> bool:
+        try:
+            return self._room(group, program, head) > 0
+        except Wait as wait:
+            found.blocked[group] = wait.blocked
+            return False
 
     def _one(self, rows: Sequence[IntentRow], found: Gathered) -> Ready | None:
         """Try what waits of one group the slow way. None if nothing of it can be sent now."""
@@ -270,6 +279,7 @@ class Gathering:
     def hindrance(self, group: Group | None) -> Blocked | None:
         """Why nothing of this group (None = of any) could be sent now; for one who watches another sender at work."""
         self._rooms.clear()
+        self._caps.clear()
         with read(self.app.engine) as tx:
             group = group or next(iter(intents.groups(tx, self.row)), None)
             waiting = intents.waiting(tx, self.row, group, limit=GATHER_AT_MOST) if group is not None else []
@@ -319,7 +329,7 @@ class Gathering:
         """Those of the first that may share a transaction, before its gas is asked about."""
         if waiting[0].kind not in BATCHED_KINDS:
             return waiting[:1]
-        return _in_small_company(waiting)[: self._room(waiting[0].kind, program)]
+        return _in_small_company(waiting)[: max(1, self._room(_group(waiting), program))]
 
     def _measured(
         self, waiting: Sequence[IntentRow], program: ProgramRow | None
@@ -384,27 +394,35 @@ class Gathering:
         found = sender.bisect_poison(members, refused)
         return Spoiled(tuple((member, why.message) for member, why in found))
 
-    def _room(self, kind: Kind, program: ProgramRow | None, head: Block | None = None) -> int:
-        """How many more items today's quota has room for, those under way counted in. Raises Wait if it has none.
+    def _room(self, group: Group, program: ProgramRow | None, head: Block | None = None) -> int:
+        """How many more items today's quota and the cap have room for, those under way counted in; 0 = the cap has none
+        until it shows what those under way have used. Raises Wait if the quota has none.
 
         The chain counts what is mined: without this, batches sent one behind the other would pass their trials and then
-        revert, and a batch larger than a day's quota would never be sent.
+        revert, and a batch larger than a day's quota would never be sent. A cap that is reached on chain counts as room
+        for one: its trial says so in the contract's words.
         """
         if program is None:
-            raise ValueError(f"intents of kind {kind} belong to a program")
-        asked = program.id, kind
-        if asked not in self._rooms:
+            raise ValueError(f"intents of kind {group.kind} belong to a program")
+        quota = program.id, group.kind
+        if group not in self._caps:
             with read(self.app.engine) as tx:
-                under_way = intents.unfinished(tx, program.id, kind).get(IntentState.BATCHED, 0)
-            self._rooms[asked] = quota_left(self.app, program, kind, head) - under_way
-        if self._rooms[asked] <= 0:
+                of_kind = intents.unfinished(tx, program.id, group.kind).get(IntentState.BATCHED, 0)
+                alike = intents.unfinished(tx, program.id, group.kind, group.stamp_type).get(IntentState.BATCHED, 0)
+            head = head or self.app.node.head()
+            supply = _supply(self.app, program, group, head)
+            self._rooms.setdefault(quota, _left_today(self.app, supply.quota, head) - of_kind)
+            left = supply.cap - supply.used
+            self._caps[group] = max(0, left - alike) if left > 0 else 1
+        if self._rooms[quota] <= 0:
             raise Wait(Blocked(QuotaSpent("today's quota is used up", mend="go on tomorrow"), quota=True))
-        return self._rooms[asked]
+        return min(self._rooms[quota], self._caps[group])
 
     def _take_room(self, ready: Ready, count: int) -> None:
-        program, kind = ready.group.program, ready.group.kind
-        if program is not None and (program, kind) in self._rooms:
-            self._rooms[program, kind] -= count
+        group = ready.group
+        if group in self._caps and group.program is not None:
+            self._caps[group] -= count
+            self._rooms[group.program, group.kind] -= count
 
     def _gas_cap(self) -> int:
         """The most that a transaction may use here."""
@@ -430,14 +448,22 @@ def _group(members: Sequence[IntentRow]) -> Group:
     return Group(members[0].program, members[0].kind, members[0].stamp_type)
 
 
-def quota_left(app: App, program: ProgramRow, kind: Kind, head: Block | None = None) -> int:
-    """How many more can be minted today as of the head, asked for if it is not given; what is under way is not
-    counted."""
+def quota_left(app: App, program: ProgramRow, kind: Kind) -> int:
+    """How many more can be minted today as of the head; what is under way is not counted."""
     contract = Membership(app.node, program.membership) if kind is Kind.MINT_CARD else Stamps(app.node, program.stamps)
-    head = head or app.node.head()
-    quota = contract.quota_of(QuotaKind.MINT, block=head.hash)
+    head = app.node.head()
+    return _left_today(app, contract.quota_of(QuotaKind.MINT, block=head.hash), head)
+
+
+def _left_today(app: App, quota: QuotaNow, head: Block) -> int:
     read_at = datetime.fromtimestamp(head.timestamp, UTC)
     return fit(quota.limit, quota.limit, quota.used, max(app.now(), read_at), read_at)
+
+
+def _supply(app: App, program: ProgramRow, group: Group, head: Block) -> Supply:
+    if group.kind is Kind.MINT_CARD:
+        return Membership(app.node, program.membership).supply(head.hash)
+    return Stamps(app.node, program.stamps).supply(group.stamp_type, head.hash)
 
 
 def _given_up(first: IntentRow) -> Spoiled | None:

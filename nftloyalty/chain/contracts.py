@@ -73,6 +73,15 @@ class QuotaNow:
 
 
 @dataclass(frozen=True, slots=True)
+class Supply:
+    """What bounds mints as of one block: at most `cap`, of which `used` are taken, and the daily quota of mints."""
+
+    cap: int
+    used: int
+    quota: QuotaNow
+
+
+@dataclass(frozen=True, slots=True)
 class FixedTerms:
     """What can never change after opening. Colours are 0xRRGGBB."""
 
@@ -199,6 +208,17 @@ class _Contract:
 
     def _one(self, name: str, *arguments: Any, block: BlockId) -> Any:
         return self._read(name, *arguments, block=block)[0]
+
+    def _read_all(self, *asked: tuple[Any, ...], block: BlockId) -> list[tuple[Any, ...]]:
+        """Several functions, each with its arguments, in one message. Raises Reverted."""
+        called = [(function(self.CONTRACT, name), arguments) for name, *arguments in asked]
+        answers = self.node.eth_calls([(self.address, each.encode(*arguments)) for each, arguments in called], block)
+        found = []
+        for (each, _), answer in zip(called, answers, strict=True):
+            if isinstance(answer, Reverted):
+                raise answer
+            found.append(each.decode(answer))
+        return found
 
     def _words(self, name: str, words: Sequence[int], block: BlockId) -> list[int]:
         called = function(self.CONTRACT, name)
@@ -332,6 +352,13 @@ class Membership(_Contract):
 
     def cap(self, block: BlockId = "latest") -> int:
         return int(self._one("cap", block=block))
+
+    def supply(self, block: BlockId = "latest") -> Supply:
+        """Of living cards. Pin `block` to a hash for an answer that belongs together."""
+        (cap,), (used,), quota = self._read_all(
+            ("cap",), ("totalSupply",), ("quotaOf", int(QuotaKind.MINT)), block=block
+        )
+        return Supply(int(cap), int(used), QuotaNow(*quota))
 
     def paused(self, block: BlockId = "latest") -> bool:
         return bool(self._one("paused", block=block))
@@ -488,6 +515,13 @@ class Stamps(_Contract):
     def type_of(self, stamp_type: int, block: BlockId = "latest") -> TypeNow:
         """Raises Reverted if the type is not defined."""
         return TypeNow(*self._one("typeOf", stamp_type, block=block))
+
+    def supply(self, stamp_type: int, block: BlockId = "latest") -> Supply:
+        """Of stamps of one type ever minted; the quota is that of all types. Raises Reverted if the type is not
+        defined."""
+        (terms,), quota = self._read_all(("typeOf", stamp_type), ("quotaOf", int(QuotaKind.MINT)), block=block)
+        now = TypeNow(*terms)
+        return Supply(now.cap, now.minted, QuotaNow(*quota))
 
     def types_of(self, stamp_types: Sequence[int], block: BlockId = "latest") -> list[TypeNow | None]:
         """Many types in few messages; None = not defined. Raises Reverted for any other reason."""

@@ -16,6 +16,7 @@ from nftloyalty.app.sending import Sender
 from nftloyalty.chain.client import Node
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
+from nftloyalty.errors import Reverted
 from nftloyalty.store import intents, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.slots import AttemptRow
@@ -228,6 +229,37 @@ def test_two_stamp_types_share_one_quota_also_within_one_look(anew: Anew) -> Non
         assert [slot.succeeded for slot in all_slots(world, engine)] == [True, True]
     with read(world.app.engine) as tx:
         assert intents.unfinished(tx, world.here.row.id, Kind.MINT_STAMP) == {IntentState.RECEIVED: 1}
+
+
+@pytest.mark.parametrize("kind", [Kind.MINT_CARD, Kind.MINT_STAMP])
+def test_a_cap_is_never_passed_by_what_is_under_way_together(anew: Anew, monkeypatch: MonkeyPatch, kind: Kind) -> None:
+    """Planned before the other was accepted, both files have room; the last batch would revert, and be paid for."""
+    monkeypatch.setattr(gathering, "GATHER_AT_MOST", 2)
+    stamps = PLAIN_STAMPS.replace("mint = 3", "").replace("number = 1", "number = 1\ncap = 5")
+    world = anew(program_text(terms="cap = 5", rest=stamps))
+    if kind is Kind.MINT_CARD:
+        plans = [world.plan(*rows(4)) for _ in range(2)]
+    else:
+        plans = [world.plan_stamps("latte", *(new_wallet() for _ in range(4))) for _ in range(2)]
+    for plan in plans:
+        minting._accept(world.app, world.here, plan)
+    told: list[Blocked] = []
+    sending.work(
+        world.app,
+        world.here.attached,
+        signer_of(world.app, "hot"),
+        finality_blocks=None,
+        done=lambda: bool(told),
+        on_blocked=told.append,
+    )
+    assert isinstance(told[0].reason, Reverted)
+    assert told[0].reason.name.endswith("_CapReached")
+    with engine_of(world) as engine:
+        assert [slot.succeeded for slot in all_slots(world, engine)] == [True, True, True]
+    with read(world.app.engine) as tx:
+        assert intents.unfinished(tx, world.here.row.id, kind) == {IntentState.RECEIVED: 3}
+    supply = world.here.membership.supply() if kind is Kind.MINT_CARD else world.here.stamps.supply(1)
+    assert (supply.cap, supply.used) == (5, 5)
 
 
 def test_gas_in_flight_never_passes_what_a_block_holds(
