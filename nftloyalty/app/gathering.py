@@ -59,6 +59,13 @@ class Blocked:
     reason: LoyaltyError
     quota: bool = False
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is this key that can't go on, and another one might."""
+        return isinstance(self.reason, OutOfFunds) or (
+            isinstance(self.reason, Reverted) and self.reason.name in sender.KEY_REFUSALS
+        )
+
 
 class Wait(Exception):
     """What was asked about can't be sent for now, for a reason that is no item's."""
@@ -305,10 +312,10 @@ class Gathering:
         if has < needs:
             raise Wait(Blocked(OutOfFunds(self.signer, has, needs)))
 
-    def shortage(self) -> Blocked | None:
-        """What is missing to pay for what is in flight."""
+    def shortage(self, more: int = 0) -> Blocked | None:
+        """What is missing to pay for what is in flight, and `more` wei."""
         with read(self.app.engine) as tx:
-            needs = slots.promised_wei(tx, self.row)
+            needs = slots.promised_wei(tx, self.row) + more
         has = self.app.node.balance(self.signer)
         return Blocked(OutOfFunds(self.signer, has, needs)) if has < needs else None
 

@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 RESEND_AFTER = timedelta(seconds=15)
 # A transaction that has waited so long is offered more even where the market seems not to have moved.
 DEARER_AFTER = timedelta(minutes=3)
+# Time alone is a reason to offer up to so many times what the market asks. A chain that stands still takes no price.
+MOST_TIMES = 2
 # A restart of a development chain breaks the connection, which is noticed; a node behind a balancer may just change.
 CHAIN_CHECK_EVERY = timedelta(seconds=1)
 # How long a node that answered before is waited for, in seconds from one try to the next.
@@ -213,7 +215,8 @@ class Sender:
         said = "; ".join(dict.fromkeys(each.reason.message for each in waits)) or None
         if said != self._said:
             with begin(self.app.engine) as tx:
-                signers.note_waiting(tx, self._row, said, self.app.now())
+                alone = all(each.alone for each in waits)
+                signers.note_waiting(tx, self._row, said, self.app.now(), alone=alone)
             self._said = said
 
     # ----------------------------------------------------------------------------------------- what was begun before
@@ -269,7 +272,7 @@ class Sender:
         for each in found:
             again.append(each.attempts[-1])
             sent_at = old[each.slot.id].last_sent_at
-            if sent_at is None or now - sent_at >= RESEND_AFTER:
+            if self._short is None and (sent_at is None or now - sent_at >= RESEND_AFTER):
                 with suppress(Wait):
                     again[-1] = self._offer_more(each, stuck=each.slot.id == lost[0].id and self._is_stuck(each))
         self._mark_and_send(again)
@@ -289,8 +292,13 @@ class Sender:
         last = slot.attempts[-1]
         fees = self._dearer(slot.attempts)
         market = self._gathering.fees()
-        waits_long = self.app.now() - last.created_at >= DEARER_AFTER
+        modest = fees.max_fee <= MOST_TIMES * market.max_fee and fees.priority_fee <= MOST_TIMES * market.priority_fee
+        waits_long = modest and self.app.now() - last.created_at >= DEARER_AFTER
         if not (stuck or waits_long) and market.max_fee < fees.max_fee:
+            return last
+        dearest = max(each.max_fee_wei for each in slot.attempts)
+        if self._gathering.shortage(slot.slot.gas_limit * (fees.max_fee - dearest)) is not None:
+            # What the key can not pay for is helped by no other price.
             return last
         if last.noop:
             return self._sign_noop(slot.slot, fees, None)

@@ -47,6 +47,22 @@ class Watched:
     undone: bool = False
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A slot's receipt, and what it shows of the `members` intents in the slot."""
+
+    slot: WatchedSlot
+    receipt: Receipt
+    members: int
+    landed: list[Landed]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it tells the end of each intent; one that failed, or is empty, tells that of all."""
+        did_it = self.receipt.succeeded and self.receipt.tx_hash not in self.slot.noops
+        return not did_it or len(self.landed) == self.members
+
+
 class Watcher:
     """Watches one signer's open slots, under its lease."""
 
@@ -56,6 +72,7 @@ class Watcher:
         self._address = address
         self._finality_blocks = finality_blocks
         self._passed: dict[int, datetime] = {}
+        self._doubted: dict[int, datetime] = {}
         self._behind_since: datetime | None = None
         self._undone = False
         self._sight: Sight | None = None
@@ -76,11 +93,13 @@ class Watcher:
             for slot in missing
             if (receipt := next((it for each in slot.hashes if (it := sight.receipts.get(each)) is not None), None))
         ]
-        moved = self._settle(found)
+        shown = self._shown(found)
+        self._settle(shown)
+        moved = bool(shown)
         # As long as the head is the same, nothing can have happened to a block below it.
-        if sight.head.hash != self._settled_at or found:
+        if sight.head.hash != self._settled_at or shown:
             finalized = self._app.node.finalized(self._finality_blocks, sight.head)
-            at_once = [_as_included(each) for each in found if each[1].block_number <= finalized]
+            at_once = [_as_included(each) for each in shown if each.receipt.block_number <= finalized]
             moved |= self._on_included([*included, *at_once], finalized)
             self._settled_at = sight.head.hash
         self._check_ground(watched, sight)
@@ -108,29 +127,48 @@ class Watcher:
 
     # ---------------------------------------------------------------------------------------------------- on chain
 
-    def _settle(self, found: Sequence[tuple[WatchedSlot, Receipt]]) -> bool:
-        """Write down what receipts say of each intent of their slots, by our own events."""
+    def _shown(self, found: Sequence[tuple[WatchedSlot, Receipt]]) -> list[_Shown]:
+        """What receipts show of each intent of their slots, by our own events.
+
+        Left out for now is a transaction that succeeded and shows nothing of some: a node may have a receipt before its
+        logs. Only what stays so for a while is believed.
+        """
         if not found:
-            return False
+            self._doubted.clear()
+            return []
         with read(self._app.engine) as tx:
             aboard = intents.aboard(tx, [slot.id for slot, _ in found])
             ids = {each.program for members in aboard.values() for each in members if each.program is not None}
             ours = {each: programs.get(tx, each) for each in ids}
-        for part in _parts(found, aboard):
+        shown = []
+        for slot, receipt in found:
+            each = _Shown(slot, receipt, len(aboard[slot.id]), _landed(slot, aboard[slot.id], ours, receipt))
+            if not each.is_whole:
+                since = self._doubted.setdefault(slot.id, self._app.now())
+                # What was seen last is asked about anew, whether or not there is another block.
+                self._sight = None
+                if self._app.now() - since < FOREIGN_AFTER:
+                    continue
+            self._doubted.pop(slot.id, None)
+            shown.append(each)
+        return shown
+
+    def _settle(self, shown: Sequence[_Shown]) -> None:
+        """Write it down."""
+        for part in _parts(shown):
             included = [
                 Included(
-                    slot.id,
-                    receipt.tx_hash,
-                    receipt.block_number,
-                    receipt.block_hash,
-                    receipt.succeeded,
-                    _landed(slot, aboard[slot.id], ours, receipt),
+                    each.slot.id,
+                    each.receipt.tx_hash,
+                    each.receipt.block_number,
+                    each.receipt.block_hash,
+                    each.receipt.succeeded,
+                    each.landed,
                 )
-                for slot, receipt in part
+                for each in part
             ]
             with begin(self._app.engine) as tx:
                 store.settle(tx, self._lease.row, self._lease.epoch, included, self._app.now())
-        return True
 
     def _on_included(self, included: Sequence[WatchedSlot], finalized: int) -> bool:
         """Finalise what can no longer be undone; put under way again what its block was undone of."""
@@ -252,9 +290,9 @@ def halt(app: App, row: int, address: Address, reason: str) -> NoReturn:
     raise SignerHalted(f"signer {address} is halted: {reason}", mend=HALTED_MEND)
 
 
-def _as_included(found: tuple[WatchedSlot, Receipt]) -> WatchedSlot:
+def _as_included(shown: _Shown) -> WatchedSlot:
     """The slot as it is recorded once its receipt is settled."""
-    slot, receipt = found
+    slot, receipt = shown.slot, shown.receipt
     return WatchedSlot(
         id=slot.id,
         nonce=slot.nonce,
@@ -271,14 +309,12 @@ def _as_included(found: tuple[WatchedSlot, Receipt]) -> WatchedSlot:
     )
 
 
-def _parts(
-    found: Sequence[tuple[WatchedSlot, Receipt]], aboard: dict[int, list[Passenger]]
-) -> Iterator[list[tuple[WatchedSlot, Receipt]]]:
-    part: list[tuple[WatchedSlot, Receipt]] = []
+def _parts(shown: Sequence[_Shown]) -> Iterator[list[_Shown]]:
+    part: list[_Shown] = []
     size = 0
-    for each in found:
+    for each in shown:
         part.append(each)
-        size += len(aboard[each[0].id])
+        size += each.members
         if size >= SETTLED_AT_ONCE:
             yield part
             part, size = [], 0

@@ -42,7 +42,7 @@ def take_over(app: App, opened: Opened, mine: Address, others: Sequence[Address]
         loads = {other: _load(tx, program, rows[other].id) for other in others if other in rows and other != mine}
     for other, (mints, claims) in loads.items():
         former = rows[other]
-        stuck = not goes_on(app, former)
+        stuck = not _is_served(app, former) or bool(former.waits_alone)
         spare = mints if stuck else (mints - KEPT) // 2
         kinds = set(CLAIMS) if stuck and claims else set()
         if spare > 0 and opened.membership.powers_of(mine).roles & Role.MINTER:
@@ -69,6 +69,10 @@ def _load(tx: Connection, program: int, signer: int) -> tuple[int, int]:
 
 def goes_on(app: App, row: SignerRow) -> bool:
     """Whether somebody sends for this signer, and can."""
+    return _is_served(app, row) and row.waits_for is None
+
+
+def _is_served(app: App, row: SignerRow) -> bool:
     leased = row.lease_until is not None and row.lease_until > app.now()
     living = leased and row.lease_owner is not None and owner_alive(row.lease_owner)
-    return living and row.halted is None and row.waits_for is None
+    return living and row.halted is None

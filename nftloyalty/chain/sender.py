@@ -30,6 +30,10 @@ BATCH_REFUSALS = frozenset(
 """Errors that are no item's fault: the same item may pass tomorrow, in a smaller batch or with another key."""
 
 
+KEY_REFUSALS = frozenset({"Unauthorized", "LoyaltyMembership_NotAllowed", "LoyaltyStamps_NotAllowed"})
+"""Those of them that another key would not meet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fees:
     """What a transaction offers, in wei per gas: at most `max_fee`, of it `priority_fee` to the block's maker."""

@@ -19,7 +19,7 @@ from nftloyalty.store.writing import insert_new
 @dataclass(frozen=True)
 class SignerRow:
     """`next_nonce` is None until the chain was asked once; `halted` says why no new slot may be made, `waits_for` what
-    its sender waits for."""
+    its sender waits for, `waits_alone` whether another key could go on."""
 
     id: int
     chain: int
@@ -31,6 +31,7 @@ class SignerRow:
     lease_until: datetime | None
     waits_for: str | None
     waits_since: datetime | None
+    waits_alone: bool | None
 
 
 def register(tx: Connection, chain: int, address: str) -> SignerRow:
@@ -157,12 +158,13 @@ def halt(tx: Connection, signer: int, reason: str) -> None:
     tx.execute(update(signers).where(signers.c.id == signer).values(halted=func.coalesce(signers.c.halted, reason)))
 
 
-def note_waiting(tx: Connection, signer: int, reason: str | None, now: datetime) -> None:
-    """Write down what this signer's sender waits for, for all who watch; None = it goes on. Its time is that of the
-    first word of the same reason."""
+def note_waiting(tx: Connection, signer: int, reason: str | None, now: datetime, *, alone: bool = False) -> None:
+    """Write down what this signer's sender waits for, for all who watch; None = it goes on. `alone` = another key could
+    go on. Its time is that of the first word of the same reason."""
     changed = signers.c.waits_for.is_distinct_from(reason)
-    since = None if reason is None else now
-    tx.execute(update(signers).where(signers.c.id == signer, changed).values(waits_for=reason, waits_since=since))
+    since, whose = (None, None) if reason is None else (now, alone)
+    values = {"waits_for": reason, "waits_since": since, "waits_alone": whose}
+    tx.execute(update(signers).where(signers.c.id == signer, changed).values(values))
 
 
 def resume(tx: Connection, signer: int) -> None:

@@ -133,6 +133,8 @@ signers = Table(
     # What its sender waits for before anything more can be sent, in words, and since when; NULL = nothing.
     Column("waits_for", Text),
     Column("waits_since", UtcDateTime),
+    # Whether that is for a reason of its own, so that another key could go on; NULL while it waits for nothing.
+    Column("waits_alone", Boolean),
     UniqueConstraint("chain", "address"),
 )
 

@@ -10,7 +10,7 @@ from nftloyalty.app import cancelling, gathering, minting, sending
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
-from nftloyalty.errors import SigningProblem
+from nftloyalty.errors import OutOfFunds, SigningProblem
 from nftloyalty.store import signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.signers import SignerRow
@@ -179,6 +179,41 @@ def test_nothing_is_offered_above_the_ceiling_and_the_old_offer_stands(stuck: Wo
         (only,) = last_slot(stuck, engine).attempts
         assert only.last_sent_at is not None
         assert clock.now() - only.last_sent_at < timedelta(minutes=1), "sent again as it is"
+
+
+def test_time_alone_offers_no_more_than_twice_the_market(stuck: World, clock: Clock) -> None:
+    with engine_of(stuck) as engine:
+        engine.step()
+        (first,) = last_slot(stuck, engine).attempts
+        for _ in range(20):
+            clock.forward(sending.DEARER_AFTER + sending.RESEND_AFTER)
+            engine.step()
+        last = last_slot(stuck, engine).attempts[-1]
+    assert first.max_fee_wei < last.max_fee_wei <= 2 * first.max_fee_wei
+    assert first.priority_fee_wei < last.priority_fee_wei <= 2 * first.priority_fee_wei
+
+
+def test_a_signer_without_money_does_not_raise_its_own_price(stuck: World, clock: Clock) -> None:
+    """What its operator is told to pay in is enough, whenever it comes."""
+    node, hot = stuck.app.node, stuck.address("hot")
+    with engine_of(stuck) as engine:
+        engine.step()
+        made = last_slot(stuck, engine)
+        node.call("anvil_setBalance", [hot, hex(0)])
+        node.call("anvil_dropTransaction", [made.attempts[0].tx_hash])
+        for _ in range(5):
+            clock.forward(sending.DEARER_AFTER + sending.RESEND_AFTER)
+            engine.step()
+        assert len(last_slot(stuck, engine).attempts) == 1
+        short = engine.blocked_now(None)
+        assert short is not None
+        assert isinstance(short.reason, OutOfFunds)
+        node.call("anvil_setBalance", [hot, hex(short.reason.needs_wei)])
+        clock.forward(sending.RESEND_AFTER)
+        engine.step()
+        mine(stuck, 1)
+        engine.step()
+    assert stuck.here.membership.total_supply() == 1
 
 
 def test_an_empty_transaction_that_waits_long_is_offered_more_too(stuck: World, clock: Clock) -> None:

@@ -95,7 +95,7 @@ def test_a_key_that_is_stuck_gives_all_away_though_its_sender_lives(anew: Anew, 
         if trouble == "halted":
             signers.halt(tx, row, "foreign nonce 7")
         else:
-            signers.note_waiting(tx, row, "0x12 has no coins", world.app.now())
+            signers.note_waiting(tx, row, "0x12 has no coins", world.app.now(), alone=True)
     assert take_over(world) == 3
     lease.release()
 
@@ -122,3 +122,19 @@ def test_a_halted_key_takes_nothing(anew: Anew) -> None:
     with begin(world.app.engine) as tx:
         signers.halt(tx, row, "foreign nonce 7")
     assert take_over(world) == 0
+
+
+def test_what_all_keys_wait_for_makes_nothing_change_hands(anew: Anew) -> None:
+    world = two_minters(anew)
+    accept(world, 3)
+    rows = {key: row_of(world, key) for key in ("hot", "desk")}
+    leases = [Lease(world.app, row) for row in rows.values()]
+    keys = [world.address("hot"), world.address("desk")]
+    for mine in keys:
+        for key, row in rows.items():
+            why = "today's quota is used up" if waiting(world, key) else None
+            with begin(world.app.engine) as tx:
+                signers.note_waiting(tx, row, why, world.app.now())
+        assert sharing.take_over(world.app, world.here, mine, keys) == 0
+    for lease in leases:
+        lease.release()

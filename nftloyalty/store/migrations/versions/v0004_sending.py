@@ -15,6 +15,7 @@ _UNFINISHED = sa.text("state IN ('received', 'batched')")
 def upgrade() -> None:
     op.add_column("signers", sa.Column("waits_for", sa.Text))
     op.add_column("signers", sa.Column("waits_since", sa.DateTime(timezone=True)))
+    op.add_column("signers", sa.Column("waits_alone", sa.Boolean))
     op.add_column("slots", sa.Column("cancel_asked_at", sa.DateTime(timezone=True)))
     op.drop_index("ix_intents_signer_state_id", "intents")
     op.drop_index("ix_intents_group", "intents")
