@@ -123,8 +123,9 @@ class Gathering:
         self._item_gas: dict[Group, int] = {}
         # What today's quotas have room for beside all that is under way and was gathered in this look.
         self._rooms: dict[tuple[int, Kind], int] = {}
-        # The same for caps.
+        # The same for caps, and what is under way against a group's quota and its cap.
         self._caps: dict[Group, int] = {}
+        self._under_way: dict[Group, tuple[int, int]] = {}
         # Whose turn it was last, by the count of transactions so far.
         self._turn = 0
         self._had: dict[Group | int | None, int] = {}
@@ -144,7 +145,9 @@ class Gathering:
             in_flight = slots.in_flight(tx, self.row)
             space = window - in_flight.count
             waiting = intents.groups(tx, self.row) if space > 0 else []
-        groups = [group for group in waiting if group not in (skip or {})]
+            groups = [group for group in waiting if group not in (skip or {})]
+            # The books before the chain: what is mined in between is counted twice rather than not at all.
+            self._under_way = {group: _under_way(tx, group) for group in groups if group.kind in BATCHED_KINDS}
         if not groups:
             return found
         try:
@@ -257,16 +260,21 @@ class Gathering:
         return has
 
     def _pay(self, found: Gathered, max_fee: int, has: int) -> None:
-        """Leave out what the signer could not pay for with `has` wei beside all that is under way."""
+        """Leave out what the signer could not pay for with `has` wei beside all that is under way, and what follows it
+        in its group; what costs less goes on."""
         with read(self.app.engine) as tx:
-            needs = slots.promised_wei(tx, self.row)
-        for number, each in enumerate(found.ready):
-            needs += each.call.value_wei + each.gas * max_fee
-            if has < needs:
-                short = Blocked(OutOfFunds(self.signer, has, needs))
-                found.blocked |= {late.group: short for late in found.ready[number:]}
-                del found.ready[number:]
-                return
+            promised = slots.promised_wei(tx, self.row)
+        paid: list[Ready] = []
+        short: dict[Group, Blocked] = {}
+        for each in found.ready:
+            needs = promised + each.call.value_wei + each.gas * max_fee
+            if each.group not in short and needs <= has:
+                promised = needs
+                paid.append(each)
+            else:
+                short.setdefault(each.group, Blocked(OutOfFunds(self.signer, has, needs)))
+        found.ready = paid
+        found.blocked |= short
 
     def try_next(self, waiting: Sequence[IntentRow]) -> Ready | Spoiled:
         """The transaction for as many of these waiting intents of one group, from the first, as fit into one.
@@ -287,6 +295,7 @@ class Gathering:
         """Why nothing of this group (None = of any) could be sent now; for one who watches another sender at work."""
         self._rooms.clear()
         self._caps.clear()
+        self._under_way.clear()
         with read(self.app.engine) as tx:
             group = group or next(iter(intents.groups(tx, self.row)), None)
             waiting = intents.waiting(tx, self.row, group, limit=GATHER_AT_MOST) if group is not None else []
@@ -302,6 +311,11 @@ class Gathering:
         except Wait as wait:
             return wait.blocked
         return None
+
+    def _check_has(self, wei: int) -> None:
+        has = self.app.node.balance(self.signer)
+        if has < wei:
+            raise Wait(Blocked(OutOfFunds(self.signer, has, wei)))
 
     def check_funds(self, ready: Ready) -> None:
         """Raises Wait if what is under way and this transaction may cost more than the signer has."""
@@ -356,6 +370,8 @@ class Gathering:
                 return waiting, refusal
             except NodeRefused:
                 if len(waiting) == 1:
+                    # Some nodes try nothing whose coins are not there, and say so in words of their own.
+                    self._check_has(call.value_wei)
                     raise
                 waiting = waiting[: len(waiting) // 2]
                 continue
@@ -413,14 +429,19 @@ class Gathering:
             raise ValueError(f"intents of kind {group.kind} belong to a program")
         quota = program.id, group.kind
         if group not in self._caps:
-            with read(self.app.engine) as tx:
-                of_kind = intents.unfinished(tx, program.id, group.kind).get(IntentState.BATCHED, 0)
-                alike = intents.unfinished(tx, program.id, group.kind, group.stamp_type).get(IntentState.BATCHED, 0)
+            if group not in self._under_way:
+                with read(self.app.engine) as tx:
+                    self._under_way[group] = _under_way(tx, group)
+            of_quota, of_cap = self._under_way[group]
             head = head or self.app.node.head()
-            supply = _supply(self.app, program, group, head)
-            self._rooms.setdefault(quota, _left_today(self.app, supply.quota, head) - of_kind)
+            try:
+                supply = _supply(self.app, program, group, head)
+            except Reverted as refusal:
+                # A stamp type that this node does not know, or not yet.
+                raise Wait(Blocked(refusal)) from None
+            self._rooms.setdefault(quota, _left_today(self.app, supply.quota, head) - of_quota)
             left = supply.cap - supply.used
-            self._caps[group] = max(0, left - alike) if left > 0 else 1
+            self._caps[group] = max(0, left - of_cap) if left > 0 else 1
         if self._rooms[quota] <= 0:
             raise Wait(Blocked(QuotaSpent("today's quota is used up", mend="go on tomorrow"), quota=True))
         return min(self._rooms[quota], self._caps[group])
@@ -465,6 +486,19 @@ def quota_left(app: App, program: ProgramRow, kind: Kind) -> int:
 def _left_today(app: App, quota: QuotaNow, head: Block) -> int:
     read_at = datetime.fromtimestamp(head.timestamp, UTC)
     return fit(quota.limit, quota.limit, quota.used, max(app.now(), read_at), read_at)
+
+
+def _under_way(tx: Connection, group: Group) -> tuple[int, int]:
+    """How many items of transactions that no block holds count against the group's quota, and against its cap."""
+    program = group.program
+    if program is None:
+        return 0, 0
+
+    def batched(kind: Kind, stamp_type: int | None = None) -> int:
+        return intents.unfinished(tx, program, kind, stamp_type).get(IntentState.BATCHED, 0)
+
+    claim = Kind.CLAIM_CARD if group.kind is Kind.MINT_CARD else Kind.CLAIM_STAMP
+    return batched(group.kind), batched(group.kind, group.stamp_type) + batched(claim, group.stamp_type)
 
 
 def _supply(app: App, program: ProgramRow, group: Group, head: Block) -> Supply:

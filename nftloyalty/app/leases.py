@@ -1,13 +1,15 @@
 """The lease on a signer: one process at a time makes transactions for it.
 
 An owner is named by host, pid and start, so that a process of this host that is gone gives way at once; one of another
-host gives way when its lease ends.
+host, or of another container, gives way when its lease ends.
 """
 
 import os
 import socket
 import sys
+from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -59,13 +61,13 @@ class Lease:
 
 def process_name() -> str:
     """This process as a lease owner: host, pid and start, so that a dead one is told from a living one."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+    return f"{_host()}/{os.getpid()}/{_started(os.getpid())}"
 
 
 def owner_alive(owner: str) -> bool:
     """Whether a lease owner may still be running. Only a process of this host can be known to be dead."""
     host, pid, started = owner.rsplit("/", 2)
-    if host != socket.gethostname() or sys.platform == "win32":
+    if host != _host() or sys.platform == "win32":
         # Windows has no signal 0: asking there would interrupt the process asked about. The lease ends by itself.
         return True
     try:
@@ -75,6 +77,17 @@ def owner_alive(owner: str) -> bool:
     except PermissionError:
         return True
     return _started(int(pid)) == started
+
+
+@cache
+def _host() -> str:
+    """The host's name and, where the system tells, which run of it and which set of pids: containers and machines of
+    one name know nothing of each other's processes."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8])
+        parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+    return "-".join(parts)
 
 
 def _started(pid: int) -> str:

@@ -258,7 +258,7 @@ class Sender:
         old = {
             slot.id: slot
             for slot in lost
-            if at_once or slot.last_sent_at is None or now - slot.last_sent_at >= RESEND_AFTER
+            if at_once or slot.last_sent_at is None or abs(now - slot.last_sent_at) >= RESEND_AFTER
         }
         if not lost:
             self._short = None
@@ -268,14 +268,17 @@ class Sender:
         self._short = None if at_once else self._gathering.shortage()
         with read(self.app.engine) as tx:
             found = [each for each in slots.open_slots(tx, self._row, slots.NOT_INCLUDED) if each.slot.id in old]
-        again = []
+        # First what is signed already: it needs neither key nor money nor a word of the market.
+        self._mark_and_send([each.attempts[-1] for each in found])
+        offers = []
         for each in found:
-            again.append(each.attempts[-1])
             sent_at = old[each.slot.id].last_sent_at
-            if self._short is None and (sent_at is None or now - sent_at >= RESEND_AFTER):
+            if self._short is None and (sent_at is None or abs(now - sent_at) >= RESEND_AFTER):
                 with suppress(Wait):
-                    again[-1] = self._offer_more(each, stuck=each.slot.id == lost[0].id and self._is_stuck(each))
-        self._mark_and_send(again)
+                    offers.append(self._offer_more(each, first=each.slot.id == lost[0].id))
+        made = [offer for offer in offers if offer is not None]
+        if made:
+            self._mark_and_send(made)
         return True
 
     def _is_stuck(self, first: OpenSlot) -> bool:
@@ -285,21 +288,21 @@ class Sender:
         twice = attempt.first_sent_at != attempt.last_sent_at
         return not more and twice and self._pending_nonce() == first.slot.nonce
 
-    def _offer_more(self, slot: OpenSlot, *, stuck: bool) -> AttemptRow:
-        """Another attempt for a slot that the market has left behind, that has waited long, or that nothing else moves.
-        Raises Wait if it is not to be: it has been offered enough, or as much as may be. The nonce keeps it at one of
-        them at most."""
+    def _offer_more(self, slot: OpenSlot, *, first: bool) -> AttemptRow | None:
+        """Another attempt for a slot that the market has left behind or, if it is the `first` that the chain waits for,
+        that has waited long or that nothing else moves. None, or raises Wait, if it is not to be: it has been offered
+        enough, or as much as may be. The nonce keeps it at one of them at most."""
         last = slot.attempts[-1]
         fees = self._dearer(slot.attempts)
         market = self._gathering.fees()
         modest = fees.max_fee <= MOST_TIMES * market.max_fee and fees.priority_fee <= MOST_TIMES * market.priority_fee
         waits_long = modest and self.app.now() - last.created_at >= DEARER_AFTER
-        if not (stuck or waits_long) and market.max_fee < fees.max_fee:
-            return last
+        if market.max_fee < fees.max_fee and not (first and (waits_long or self._is_stuck(slot))):
+            return None
         dearest = max(each.max_fee_wei for each in slot.attempts)
         if self._gathering.shortage(slot.slot.gas_limit * (fees.max_fee - dearest)) is not None:
             # What the key can not pay for is helped by no other price.
-            return last
+            return None
         if last.noop:
             return self._sign_noop(slot.slot, fees, None)
         (attempt,) = self._sign_and_store([slot.slot], fees)
@@ -367,21 +370,21 @@ class Sender:
     def _sign_and_store(self, reserved: Sequence[SlotRow], fees: Fees | None = None) -> list[AttemptRow]:
         """A new attempt for each slot, by default at today's fees. Raises Wait while they are above the ceiling."""
         fees = fees or self._gathering.fees()
-        signed = [
-            self.signer.sign_transaction(
-                TxFields(
-                    chain_id=self.attached.chain_id,
-                    nonce=slot.nonce,
-                    to=slot.to_address,
-                    data=slot.calldata,
-                    value=slot.value,
-                    gas=slot.gas_limit,
-                    max_fee=fees.max_fee,
-                    priority_fee=fees.priority_fee,
-                )
+        signed = []
+        for slot in reserved:
+            # Somebody else may keep the key, and take seconds for each.
+            self._lease.keep()
+            fields = TxFields(
+                chain_id=self.attached.chain_id,
+                nonce=slot.nonce,
+                to=slot.to_address,
+                data=slot.calldata,
+                value=slot.value,
+                gas=slot.gas_limit,
+                max_fee=fees.max_fee,
+                priority_fee=fees.priority_fee,
             )
-            for slot in reserved
-        ]
+            signed.append(self.signer.sign_transaction(fields))
         new = [
             NewAttempt(slot.id, each.raw, each.hash, fees.max_fee, fees.priority_fee)
             for slot, each in zip(reserved, signed, strict=True)

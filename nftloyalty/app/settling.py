@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 FOREIGN_AFTER = timedelta(seconds=30)
 # So many intents are written to in one transaction; who wants to accept further ones waits so long.
 SETTLED_AT_ONCE = 2_000
+# How long the chain may look shorter than what was final before it counts as taken back: a node may be behind.
+BEHIND_AFTER = timedelta(minutes=5)
 HALTED_MEND = "`nftloyalty signers show` tells more; `nftloyalty signers resume` puts it right where that is safe"
 
 
@@ -181,6 +183,17 @@ class Watcher:
                 undone.append(slot)
             elif slot.block_number <= finalized:
                 final.append(slot)
+        # What failed is asked about once more before it is given up: one wrong answer must not send a mint again.
+        failed = [slot for slot in final if not slot.succeeded]
+        if failed:
+            again = self._app.node.receipts([str(slot.tx_hash) for slot in failed])
+            denied = [
+                slot
+                for slot, receipt in zip(failed, again, strict=True)
+                if receipt is None or receipt.succeeded or receipt.block_hash != slot.block_hash
+            ]
+            undone += denied
+            final = [slot for slot in final if slot not in denied]
         if undone:
             self._undo(undone)
         if final:
@@ -248,7 +261,7 @@ class Watcher:
             self._behind_since = None
             return
         self._behind_since = self._behind_since or self._app.now()
-        if self._app.now() - self._behind_since >= FOREIGN_AFTER:
+        if self._app.now() - self._behind_since >= BEHIND_AFTER:
             halt(
                 self._app,
                 self._lease.row,

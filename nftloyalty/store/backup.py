@@ -50,6 +50,8 @@ at one of them."""
 ROWS_AT_ONCE = 250
 _VERSIONS = "alembic_version"
 _LEASE = {"lease_owner", "lease_epoch", "lease_until"}
+# The lost copy has counted on after the backup was made; none of its epochs may come round again.
+_LATER = 1_000_000
 
 _TYPES: dict[Form, TypeEngine[Any]] = {
     Form.INTEGER: BigInteger(),
@@ -269,7 +271,7 @@ def _add(tx: Connection, table: Table, rows: list[list[Any]]) -> None:
 def _end_leases(tx: Connection, table: Table) -> None:
     if set(table.columns.keys()) >= _LEASE:
         tx.execute(
-            update(table).values(lease_owner=None, lease_until=None, lease_epoch=table.columns["lease_epoch"] + 1)
+            update(table).values(lease_owner=None, lease_until=None, lease_epoch=table.columns["lease_epoch"] + _LATER)
         )
 
 

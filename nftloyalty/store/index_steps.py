@@ -125,8 +125,9 @@ def take_lease(
     until = now + timedelta(seconds=seconds)
     this = indexers.c.chain == chain
     tx.execute(insert_new(tx, indexers, indexers.c.chain).values(chain=chain, owner=owner, until=until))
-    held = tx.execute(select(indexers.c.owner, indexers.c.until).where(this).with_for_update()).one()
-    if held.owner != owner and held.until > now and owner_alive(held.owner):
+    held = tx.execute(select(indexers.c.owner, indexers.c.until).where(this).with_for_update()).one_or_none()
+    # None: its owner has just given it back, for whoever asks next.
+    if held is None or (held.owner != owner and held.until > now and owner_alive(held.owner)):
         return False
     tx.execute(update(indexers).where(this).values(owner=owner, until=until))
     return True

@@ -9,8 +9,9 @@ import pytest
 from nftloyalty.app import cancelling, gathering, minting, sending
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
+from nftloyalty.chain.signer import RemoteSigner
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
-from nftloyalty.errors import OutOfFunds, SigningProblem
+from nftloyalty.errors import KeyUnreachable, OutOfFunds, SigningProblem
 from nftloyalty.store import signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.signers import SignerRow
@@ -165,6 +166,27 @@ def test_what_waits_long_is_offered_more_though_the_market_has_not_moved(stuck: 
         mine(stuck, 1)
         engine.step()
         assert last_slot(stuck, engine).slot.tx_hash == made[-1].tx_hash
+    assert stuck.here.membership.total_supply() == 1
+
+
+def test_bytes_that_are_signed_are_sent_again_though_the_key_is_away(stuck: World, clock: Clock) -> None:
+    """The key's keeper is down and the node's pool has forgotten the transaction: nobody has to sign anything."""
+    with engine_of(stuck) as engine:
+        engine.step()
+        (first,) = last_slot(stuck, engine).attempts
+    stuck.app.node.call("anvil_dropTransaction", [first.tx_hash])
+    clock.forward(sending.DEARER_AFTER + sending.RESEND_AFTER)
+
+    def away(digest: bytes) -> bytes:
+        raise KeyUnreachable("hot", "AWS gives no answer")
+
+    kept_away = RemoteSigner(stuck.address("hot"), away)
+    with (
+        pytest.raises(KeyUnreachable),
+        Sender(stuck.app, stuck.here.attached, kept_away, finality_blocks=None) as engine,
+    ):
+        engine.step()
+    mine(stuck, 1)
     assert stuck.here.membership.total_supply() == 1
 
 

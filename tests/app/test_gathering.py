@@ -16,9 +16,10 @@ from nftloyalty.app.sending import Sender
 from nftloyalty.chain.client import Node
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
-from nftloyalty.errors import Reverted
-from nftloyalty.store import intents, slots
+from nftloyalty.errors import OutOfFunds, Reverted
+from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
+from nftloyalty.store.intents import NewIntent
 from nftloyalty.store.slots import AttemptRow
 from nftloyalty.store.tables import intents as intent_table
 from tests.app.build import World, does, new_wallet, program_of, program_text
@@ -200,6 +201,53 @@ def test_programs_take_turns_whatever_came_first(anew: Anew, monkeypatch: Monkey
         to = [slot.to_address for slot in all_slots(world, engine)]
     one, two = world.here.membership.address, other.here.membership.address
     assert to == [one, two, one, two, one, one]
+
+
+# --------------------------------------------------------------------------------------- what holds up nobody else
+
+
+def waits(world: World, kind: Kind, stamp_type: int = 0, **more: Any) -> None:
+    """One more thing waits for the hot key, of a kind that no command makes so."""
+    here, hot = world.here, world.address("hot")
+    with begin(world.app.engine) as tx:
+        new = NewIntent(
+            public_id=world.app.new_id("int"),
+            chain=here.attached.row,
+            program=here.row.id,
+            signer=signers.register(tx, here.attached.row, hot).id,
+            kind=kind,
+            stamp_type=stamp_type,
+            recipient=more.pop("recipient", None),
+            args=more,
+            request_key=world.app.new_id("key"),
+        )
+        intents.accept(tx, new, world.app.now())
+
+
+def test_a_stamp_type_that_is_not_there_holds_up_no_cards(anew: Anew) -> None:
+    """Its definition was taken back by a reorg, or the node that is asked has not seen it yet."""
+    world = anew("")
+    waits(world, Kind.MINT_STAMP, 77, recipient=new_wallet())
+    accept(world, *rows(1))
+    with engine_of(world) as engine:
+        for _ in range(3):
+            engine.step()
+        (blocked,) = engine.blocked.values()
+    assert isinstance(blocked.reason, Reverted)
+    assert world.here.membership.total_supply() == 1
+
+
+def test_what_costs_more_than_there_is_holds_up_nothing_cheaper(anew: Anew) -> None:
+    world = anew("")
+    waits(world, Kind.CALL, to=new_wallet(), data="0x", value_wei=str(10**19))
+    accept(world, *rows(1))
+    with engine_of(world) as engine:
+        for _ in range(3):
+            engine.step()
+        (blocked,) = engine.blocked.values()
+    assert isinstance(blocked.reason, OutOfFunds)
+    assert blocked.alone
+    assert world.here.membership.total_supply() == 1
 
 
 # ---------------------------------------------------------------------------------------------------------- the limits

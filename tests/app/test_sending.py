@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from nftloyalty.app.sending import Sender
 from nftloyalty.chain import sender
 from nftloyalty.chain.client import Node
 from nftloyalty.chain.sender import Fees
-from nftloyalty.chain.signer import TxFields
+from nftloyalty.chain.signer import SignedTx, TxFields
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.domain.roster import Outcome
@@ -34,6 +34,7 @@ from nftloyalty.errors import (
     OutOfFunds,
     QuotaSpent,
     Reverted,
+    SignerBusy,
     SignerHalted,
     SigningProblem,
 )
@@ -42,7 +43,7 @@ from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow
 from nftloyalty.store.tables import attempts
 from nftloyalty.store.tables import signers as signer_table
-from tests.app.build import World, new_wallet, program_text
+from tests.app.build import Clock, World, new_wallet, program_text
 from tests.app.conftest import Anew, OpenWorld
 from tests.app.proxy import Proxy
 from tests.conftest import StartAnvil
@@ -317,6 +318,37 @@ def test_bytes_that_a_node_keeps_and_never_carries_out_are_replaced(
     assert proxy.sent.count(kept[0]) >= 2
     assert len(set(proxy.sent)) == 2
     assert world.here.membership.total_supply() == 1
+
+
+def test_a_key_whose_keeper_is_slow_costs_no_lease(
+    start_anvil: StartAnvil, open_on: OpenWorld, monkeypatch: MonkeyPatch
+) -> None:
+    """Sixteen signatures of five seconds each take longer than a lease lasts, and another worker waits for its end."""
+    clock = Clock(datetime.now(UTC))
+    world = open_on(start_anvil().url, now=clock.now)
+    monkeypatch.setattr(gathering, "GATHER_AT_MOST", 1)
+    monkeypatch.setattr(gathering, "FRESH_SECONDS", 10**6)
+    signer = signer_of(world.app, "hot")
+    tried: list[int] = []
+
+    class Slow:
+        address = signer.address
+
+        def sign_transaction(self, fields: TxFields) -> SignedTx:
+            clock.forward(timedelta(seconds=5))
+            with begin(world.app.engine) as tx, pytest.raises(SignerBusy):
+                signers.take_lease(tx, engine._row, "elsewhere/1/1", clock.now(), 60, lambda owner: True)
+            tried.append(fields.nonce)
+            return signer.sign_transaction(fields)
+
+        def sign_digest(self, digest: bytes) -> bytes:
+            return signer.sign_digest(digest)
+
+    minting._accept(world.app, world.here, world.plan(*[row_of(new_wallet()) for _ in range(20)]))
+    with Sender(world.app, world.here.attached, Slow(), finality_blocks=None) as engine:
+        engine.step()
+        engine.step()
+    assert len(tried) > 60 // 5
 
 
 # ------------------------------------------------------------------------------------------------------- at the start

@@ -66,7 +66,7 @@ name = "Gold"
 """
 
 # A list runs in seconds what takes minutes on a chain that is paid for: its waits are shortened alike.
-SHORT_TEMPO: Mapping[str, float] = {"lease": 3, "resend": 1.2, "foreign": 8, "retry": 0.05}
+SHORT_TEMPO: Mapping[str, float] = {"lease": 3, "resend": 1.2, "foreign": 8, "behind": 8, "retry": 0.05}
 
 
 @dataclass(frozen=True)

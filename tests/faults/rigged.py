@@ -101,6 +101,7 @@ TEMPO: Mapping[str, tuple[Any, str, Callable[[float], Any]]] = {
     "lease": (leases, "LEASE_SECONDS", float),
     "resend": (sending, "RESEND_AFTER", lambda seconds: timedelta(seconds=seconds)),
     "foreign": (settling, "FOREIGN_AFTER", lambda seconds: timedelta(seconds=seconds)),
+    "behind": (settling, "BEHIND_AFTER", lambda seconds: timedelta(seconds=seconds)),
     "retry": (sending, "RETRY_PAUSES", lambda seconds: (seconds,) * 40),
 }
 
