@@ -29,11 +29,12 @@ from nftloyalty.domain.intent import IntentState, Kind, request_key
 from nftloyalty.domain.program import Program
 from nftloyalty.domain.words import split_card_item, split_token_id
 from nftloyalty.errors import ChainProblem, KeyProblem, NodeRefused, SigningProblem
-from nftloyalty.store import intents, programs, reports, signers, slots
+from nftloyalty.store import intents, programs, reports, sending, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow, NewIntent
 from nftloyalty.store.programs import ProgramRow
 from nftloyalty.store.reports import SignerReport
+from nftloyalty.store.sending import NewAttempt, NewSlot
 from nftloyalty.store.signers import SignerRow
 from nftloyalty.store.slots import OpenSlot
 
@@ -204,7 +205,7 @@ def resume(app: App, found: Resumption) -> None:
             signers.halt(tx, row.id, _BEHIND)
             for use in found.uses:
                 if use.finding is Finding.SLOT and use.slot is not None:
-                    _take_in(app, tx, use.slot.slot.id, use.sent, epoch)
+                    _take_in(app, tx, row.id, use.slot.slot.id, use.sent, epoch)
                 elif use.finding is Finding.COPY:
                     _adopt(app, tx, row, use, epoch)
                 else:
@@ -320,13 +321,12 @@ def _check_final(node: Node, address: Address, nonces: Sequence[int], finality_b
         )
 
 
-def _take_in(app: App, tx: Connection, slot: int, sent: SentTransaction, epoch: int) -> None:
+def _take_in(app: App, tx: Connection, signer: int, slot: int, sent: SentTransaction, epoch: int) -> None:
     """The transaction as an attempt of this slot: from here on it is watched like one that was made here."""
     now = app.now()
-    attempt = slots.add_attempt(
-        tx, slot, sent.raw or b"", sent.tx_hash, sent.max_fee, sent.priority_fee, now, epoch=epoch
-    )
-    slots.mark_sent(tx, attempt.id, now, epoch=epoch)
+    new = NewAttempt(slot, sent.raw or b"", sent.tx_hash, sent.max_fee, sent.priority_fee)
+    (attempt,) = sending.store_attempts(tx, signer, epoch, [new], now)
+    sending.mark_sent(tx, signer, epoch, [attempt.id], now)
 
 
 def _adopt(app: App, tx: Connection, row: SignerRow, use: Use, epoch: int) -> None:
@@ -342,12 +342,12 @@ def _adopt(app: App, tx: Connection, row: SignerRow, use: Use, epoch: int) -> No
     # Slots are made by signers that are not halted; within this transaction nobody else sees it so.
     signers.resume(tx, row.id)
     kind = use.members[0].kind if use.members else use.minted[0].kind
-    rows = intents.by_ids(tx, members)
-    slot = slots.reserve(tx, row.id, epoch, kind, sent.to, sent.data, sent.value, sent.gas, rows, app.now())
+    new = NewSlot(kind, sent.to, sent.data, sent.value, sent.gas, intents.by_ids(tx, members))
+    (slot,) = sending.reserve(tx, row.id, epoch, [new], app.now())
     signers.halt(tx, row.id, _BEHIND)
     if slot.nonce != sent.nonce:
         raise SigningProblem(f"the books of {row.address} have moved since; nothing was changed")
-    _take_in(app, tx, slot.id, sent, epoch)
+    _take_in(app, tx, row.id, slot.id, sent, epoch)
 
 
 def _asked_for(app: App, tx: Connection, row: SignerRow, minted: Minted) -> int | None:

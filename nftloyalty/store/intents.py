@@ -1,7 +1,8 @@
 """Intents: one thing each that must happen on chain exactly once, unique by chain and request key.
 
-`accept` and `accept_many` are the door; `slots.reserve` batches what waits; the functions at the end settle what a
-slot's transaction did. They go by the slot's recorded state, so the slot is moved first, in the same transaction.
+`accept` and `accept_many` are the door; what the sending engine does to them for many slots at once stands in
+`sending`. The functions at the end are for one slot whose transaction did not do what it was made for. They go by the
+slot's recorded state, so the slot is moved first, in the same transaction.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,11 +12,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
-    Integer,
-    Text,
     and_,
     bindparam,
     func,
@@ -23,15 +21,13 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    type_coerce,
     update,
 )
 
 from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
-from nftloyalty.store.columns import json_text
-from nftloyalty.store.tables import attempts, intents, slots
-from nftloyalty.store.writing import MANY, given_rows, insert_many_new, insert_new, refuse, to_intent
+from nftloyalty.store.tables import intents, slots
+from nftloyalty.store.writing import MANY, first_missed, insert_many_new, insert_new, refuse, to_intent
 
 # Any constant of our own: the first half of the PostgreSQL lock that bulk intakes of one program take turns on.
 _INTAKE_LOCK = 0x6E6674
@@ -129,15 +125,6 @@ class Passenger:
     program: int | None
     recipient: str | None
     stamp_type: int
-
-
-@dataclass(frozen=True)
-class Settled:
-    """How a final slot's intents ended. `unproven` ones have neither a mint nor a skip: an alarm, never expected."""
-
-    final: int
-    rejected: int
-    unproven: int
 
 
 def accept(tx: Connection, new: NewIntent, now: datetime) -> tuple[IntentRow, bool]:
@@ -432,64 +419,9 @@ def mark_told(tx: Connection, intent: int) -> None:
     tx.execute(update(intents).where(intents.c.id == intent).values(args={**args, "told": True}))
 
 
-def batch(tx: Connection, signer: int, slot: int, members: Sequence[IntentRow], now: datetime) -> None:
-    """RECEIVED → BATCHED in this order, if each is still as it was read. Only for `slots.reserve`. All of them, or
-    IllegalTransition."""
-    if not members:
-        return
-    # What a slot's calldata is made of: all else of an intent never changes.
-    rows = [(row.id, place, json_text(row.args)) for place, row in enumerate(members)]
-    given = given_rows(tx, rows, intent=BigInteger(), place=Integer(), args=Text())
-    query = (
-        update(intents)
-        .where(
-            intents.c.id == given.c.intent,
-            intents.c.signer == signer,
-            intents.c.state == IntentState.RECEIVED,
-            type_coerce(intents.c.args, Text) == given.c.args,
-        )
-        .values(
-            **to_intent(IntentState.RECEIVED, IntentState.BATCHED), slot=slot, position=given.c.place, updated_at=now
-        )
-    )
-    if tx.execute(query).rowcount != len(members):
-        ids = [row.id for row in members]
-        _refuse_first(tx, ids, IntentState.BATCHED, and_(intents.c.slot == slot, intents.c.signer == signer))
-
-
-def mark_included(tx: Connection, slot: int, landed: Sequence[Landed], now: datetime) -> None:
-    """BATCHED → INCLUDED for those whose own log is in the included transaction, with that log's place.
-
-    The slot is INCLUDED and succeeded. An intent without a log stays BATCHED: a receipt alone proves nothing.
-    """
-    seen = _slot_seen(tx, slot, {SlotState.INCLUDED})
-    if not seen.succeeded or seen.noop:
-        raise IllegalTransition(f"slot {slot} carried out nothing: its intents", "batched", "included")
-    if not landed:
-        return
-    rows = [(one.intent, one.log_index, one.code) for one in landed]
-    given = given_rows(tx, rows, intent=BigInteger(), log_index=Integer(), code=Integer())
-    query = (
-        update(intents)
-        .where(intents.c.id == given.c.intent, intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
-        .values(
-            **to_intent(IntentState.BATCHED, IntentState.INCLUDED),
-            tx_hash=seen.tx_hash,
-            block_number=seen.block_number,
-            block_hash=seen.block_hash,
-            log_index=given.c.log_index,
-            code=given.c.code,
-            updated_at=now,
-        )
-    )
-    if tx.execute(query).rowcount != len(landed):
-        ids = [one.intent for one in landed]
-        _refuse_first(tx, ids, IntentState.INCLUDED, and_(intents.c.slot == slot))
-
-
 def mark_reorged(tx: Connection, slot: int, now: datetime) -> int:
     """INCLUDED → BATCHED: the slot's block is gone and the slot is BROADCASTING again. Returns how many."""
-    _slot_seen(tx, slot, {SlotState.BROADCASTING})
+    _slot_state(tx, slot, {SlotState.BROADCASTING})
     changed = tx.execute(
         update(intents)
         .where(intents.c.slot == slot, intents.c.state == IntentState.INCLUDED)
@@ -506,30 +438,10 @@ def mark_reorged(tx: Connection, slot: int, now: datetime) -> int:
     return changed.rowcount
 
 
-def mark_final(tx: Connection, slot: int, now: datetime) -> Settled:
-    """INCLUDED → FINAL, or REJECTED with the skip code for what was skipped. The slot is FINAL."""
-    _slot_seen(tx, slot, {SlotState.FINAL})
-    included = (intents.c.slot == slot, intents.c.state == IntentState.INCLUDED)
-    rejected = tx.execute(
-        update(intents)
-        .where(*included, intents.c.code.is_not(None))
-        .values(**to_intent(IntentState.INCLUDED, IntentState.REJECTED), updated_at=now)
-    )
-    final = tx.execute(
-        update(intents)
-        .where(*included, intents.c.code.is_(None))
-        .values(**to_intent(IntentState.INCLUDED, IntentState.FINAL), updated_at=now)
-    )
-    unproven = tx.execute(
-        select(func.count()).where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
-    ).scalar_one()
-    return Settled(final=final.rowcount, rejected=rejected.rowcount, unproven=unproven)
-
-
 def reject_unproven(tx: Connection, slot: int, error: str, now: datetime) -> int:
-    """BATCHED → REJECTED for what a FINAL slot did nothing for (see Settled.unproven), and for an act whose transaction
-    failed for good. Returns how many."""
-    _slot_seen(tx, slot, {SlotState.FINAL, SlotState.FINAL_REVERTED})
+    """BATCHED → REJECTED for what a FINAL slot did nothing for, which `sending.finalise` tells, and for an act whose
+    transaction failed for good. Returns how many."""
+    _slot_state(tx, slot, {SlotState.FINAL, SlotState.FINAL_REVERTED})
     changed = tx.execute(
         update(intents)
         .where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
@@ -545,7 +457,7 @@ def return_to_received(tx: Connection, slot: int, now: datetime) -> int:
     The slot is FINAL_REVERTED, FINAL_NOOP, or FOREIGN (once the foreign use is final and the chain was searched for
     what a lost copy of this database may have sent).
     """
-    seen = _slot_seen(tx, slot, {SlotState.FINAL_REVERTED, SlotState.FINAL_NOOP, SlotState.FOREIGN})
+    state = _slot_state(tx, slot, {SlotState.FINAL_REVERTED, SlotState.FINAL_NOOP, SlotState.FOREIGN})
     changed = tx.execute(
         update(intents)
         .where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
@@ -553,38 +465,22 @@ def return_to_received(tx: Connection, slot: int, now: datetime) -> int:
             **to_intent(IntentState.BATCHED, IntentState.RECEIVED),
             slot=None,
             position=None,
-            reverts=intents.c.reverts + int(seen.state is SlotState.FINAL_REVERTED),
+            reverts=intents.c.reverts + int(state is SlotState.FINAL_REVERTED),
             updated_at=now,
         )
     )
     return changed.rowcount
 
 
-@dataclass(frozen=True)
-class _SlotSeen:
-    state: SlotState
-    tx_hash: str | None
-    block_number: int | None
-    block_hash: str | None
-    succeeded: bool | None
-    noop: bool | None
-
-
-def _slot_seen(tx: Connection, slot: int, states: Collection[SlotState]) -> _SlotSeen:
-    row = tx.execute(
-        select(
-            slots.c.state, slots.c.tx_hash, slots.c.block_number, slots.c.block_hash, slots.c.succeeded, attempts.c.noop
-        )
-        .outerjoin(attempts, attempts.c.tx_hash == slots.c.tx_hash)
-        .where(slots.c.id == slot)
-    ).one_or_none()
-    if row is None:
+def _slot_state(tx: Connection, slot: int, states: Collection[SlotState]) -> SlotState:
+    """The slot's state. Raises IllegalTransition if it is none of these."""
+    state: SlotState | None = tx.execute(select(slots.c.state).where(slots.c.id == slot)).scalar_one_or_none()
+    if state is None:
         raise Unknown(f"there is no slot {slot}")
-    seen = _SlotSeen(*row)
-    if seen.state not in states:
+    if state not in states:
         needed = " or ".join(sorted(states))
-        raise IllegalTransition(f"the intents of slot {slot}, which is not {needed},", seen.state, needed)
-    return seen
+        raise IllegalTransition(f"the intents of slot {slot}, which is not {needed},", state, needed)
+    return state
 
 
 def _fresh(new: NewIntent, now: datetime) -> dict[str, Any]:
@@ -618,16 +514,9 @@ def _leave_waiting(tx: Connection, ids: Sequence[int], new: IntentState, values:
             .values(**to_intent(IntentState.RECEIVED, new), **values)
         )
         if changed.rowcount != len(chunk):
-            _refuse_first(tx, chunk, new, and_(intents.c.state == new, intents.c.updated_at == values["updated_at"]))
-
-
-def _refuse_first(tx: Connection, ids: Sequence[int], new: IntentState, done: ColumnElement[bool]) -> None:
-    """Raise for the first of `ids` that the update just made has not reached, or that was named twice."""
-    reached = set(tx.execute(select(intents.c.id).where(intents.c.id.in_(ids), done)).scalars())
-    for intent in ids:
-        if intent not in reached:
-            refuse(tx, intents, intent, new)
-        reached.remove(intent)
+            done = (intents.c.state == new, intents.c.updated_at == values["updated_at"])
+            reached = tx.execute(select(intents.c.id).where(intents.c.id.in_(chunk), *done)).scalars()
+            refuse(tx, intents, chunk[first_missed(chunk, reached)], new)
 
 
 def _first_group(tx: Connection, signer: int, *beyond: ColumnElement[bool]) -> Group | None:

@@ -1,13 +1,14 @@
 """The steps of the sending engine, each for any number of one signer's slots at once: all of them or none.
 
 Every step names the lease's epoch and holds the lease until its transaction ends (SignerBusy if it is lost). A slot or
-intent that is not where the step begins raises IllegalTransition; then the transaction must be rolled back. What
-happens to few slots at a time stands in `slots` and `intents`.
+intent that is not where the step begins raises IllegalTransition, one that is not there Unknown; then the transaction
+must be rolled back. What happens to few slots at a time stands in `slots` and `intents`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NoReturn
 
 from sqlalchemy import (
     BigInteger,
@@ -25,12 +26,13 @@ from sqlalchemy import (
 )
 
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
+from nftloyalty.errors import Unknown
 from nftloyalty.store import signers
 from nftloyalty.store.columns import json_text
 from nftloyalty.store.intents import IntentRow, Landed
 from nftloyalty.store.slots import AttemptRow, SlotRow
 from nftloyalty.store.tables import attempts, intents, slots
-from nftloyalty.store.writing import given_rows, refuse, to_intent, to_slot
+from nftloyalty.store.writing import MANY, first_missed, given_rows, refuse, stands_at, to_intent, to_slot
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def reserve(tx: Connection, signer: int, epoch: int, new: Sequence[NewSlot], now
         .where(
             intents.c.id == given.c.intent,
             intents.c.signer == signer,
-            intents.c.state == IntentState.RECEIVED,
+            stands_at(intents, IntentState.RECEIVED),
             type_coerce(intents.c.args, Text) == given.c.args,
         )
         .values(
@@ -178,14 +180,20 @@ def mark_sent(tx: Connection, signer: int, epoch: int, sent: Sequence[int], now:
         .values(state=SlotState.BROADCASTING, updated_at=now)
     )
     if moved.rowcount != len(sent):
-        for slot, state in tx.execute(select(slots.c.id, slots.c.state).where(slots.c.id.in_(theirs))):
-            if state is not SlotState.BROADCASTING:
+        query = select(slots.c.id, slots.c.signer, slots.c.state).where(slots.c.id.in_(theirs))
+        for slot, owner, state in tx.execute(query):
+            if owner != signer or state is not SlotState.BROADCASTING:
                 refuse(tx, slots, slot, SlotState.BROADCASTING)
-    tx.execute(
+    told = tx.execute(
         update(attempts)
         .where(attempts.c.id.in_(sent))
         .values(first_sent_at=func.coalesce(attempts.c.first_sent_at, now), last_sent_at=now)
     )
+    if told.rowcount != len(sent):
+        there = set(tx.execute(select(attempts.c.id).where(attempts.c.id.in_(sent))).scalars())
+        for attempt in sent:
+            if attempt not in there:
+                raise Unknown(f"there is no attempt {attempt}")
 
 
 def settle(tx: Connection, signer: int, epoch: int, found: Sequence[Included], now: datetime) -> None:
@@ -209,7 +217,7 @@ def settle(tx: Connection, signer: int, epoch: int, found: Sequence[Included], n
         .where(
             slots.c.id == given.c.slot,
             slots.c.signer == signer,
-            slots.c.state == SlotState.BROADCASTING,
+            stands_at(slots, SlotState.BROADCASTING),
             exists().where(attempts.c.slot == given.c.slot, attempts.c.tx_hash == given.c.tx_hash),
         )
         .values(
@@ -222,7 +230,9 @@ def settle(tx: Connection, signer: int, epoch: int, found: Sequence[Included], n
         )
     )
     if moved.rowcount != len(found):
-        _refuse_slot(tx, found)
+        ids = [each.slot for each in found]
+        wrong = found[first_missed(ids, _reached(tx, ids, SlotState.INCLUDED, now))]
+        refuse(tx, slots, wrong.slot, SlotState.INCLUDED, f"by {wrong.tx_hash}")
     landed = [(one.intent, each.slot, one.log_index, one.code) for each in found for one in each.landed]
     if not landed:
         return
@@ -232,10 +242,11 @@ def settle(tx: Connection, signer: int, epoch: int, found: Sequence[Included], n
         update(intents)
         .where(
             intents.c.id == given.c.intent,
-            intents.c.slot == given.c.slot,
-            intents.c.state == IntentState.BATCHED,
+            # Not by `=`: each row is found by its id, and not once more among all rows of its slot.
+            intents.c.slot.is_not_distinct_from(given.c.slot),
+            stands_at(intents, IntentState.BATCHED),
             slots.c.id == given.c.slot,
-            slots.c.state == SlotState.INCLUDED,
+            stands_at(slots, SlotState.INCLUDED),
             slots.c.succeeded.is_(True),
             ~noop,
         )
@@ -270,7 +281,7 @@ def finalise(
         .where(
             slots.c.id == given.c.slot,
             slots.c.signer == signer,
-            slots.c.state == SlotState.INCLUDED,
+            stands_at(slots, SlotState.INCLUDED),
             slots.c.block_hash == given.c.block_hash,
             slots.c.succeeded.is_(True),
             ~noop,
@@ -278,8 +289,8 @@ def finalise(
         .values(**to_slot(SlotState.INCLUDED, SlotState.FINAL), updated_at=now)
     )
     if ended.rowcount != len(final):
-        wrong = select(slots.c.id).where(slots.c.id.in_(ids), slots.c.state != SlotState.FINAL).limit(1)
-        refuse(tx, slots, tx.execute(wrong).scalar() or ids[0], SlotState.FINAL)
+        slot, block_hash = final[first_missed(ids, _reached(tx, ids, SlotState.FINAL, now))]
+        refuse(tx, slots, slot, SlotState.FINAL, f"in block {block_hash}")
     included = (intents.c.slot.in_(ids), intents.c.state == IntentState.INCLUDED)
     to_intent(IntentState.INCLUDED, IntentState.REJECTED)
     tx.execute(
@@ -292,21 +303,17 @@ def finalise(
     return set(tx.execute(unproven).scalars())
 
 
-def _refuse_slot(tx: Connection, found: Sequence[Included]) -> None:
-    for each in found:
-        now_there = tx.execute(select(slots.c.state, slots.c.tx_hash).where(slots.c.id == each.slot)).one_or_none()
-        if now_there is None or now_there != (SlotState.INCLUDED, each.tx_hash):
-            refuse(tx, slots, each.slot, SlotState.INCLUDED, f"by {each.tx_hash}")
+def _reached(tx: Connection, ids: Sequence[int], new: SlotState, now: datetime) -> Iterable[int]:
+    """Those of these slots that an update made `now` has brought to this state."""
+    done = (slots.c.state == new, slots.c.updated_at == now)
+    return tx.execute(select(slots.c.id).where(slots.c.id.in_(ids), *done)).scalars()
 
 
-def _refuse_intent(tx: Connection, ids: Sequence[int], theirs: Sequence[int], new: IntentState) -> None:
+def _refuse_intent(tx: Connection, ids: Sequence[int], theirs: Sequence[int], new: IntentState) -> NoReturn:
     """Raise for the first of `ids` that the update just made has not reached, or that was named twice."""
     reached: set[int] = set()
-    for start in range(0, len(ids), 5_000):
-        part = ids[start : start + 5_000]
+    for start in range(0, len(ids), MANY):
+        part = ids[start : start + MANY]
         query = select(intents.c.id).where(intents.c.id.in_(part), intents.c.slot.in_(theirs), intents.c.state == new)
         reached |= set(tx.execute(query).scalars())
-    for intent in ids:
-        if intent not in reached:
-            refuse(tx, intents, intent, new)
-        reached.remove(intent)
+    refuse(tx, intents, ids[first_missed(ids, reached)], new)

@@ -5,7 +5,7 @@ sending is written down before it happens. So the bytes on the wire are always a
 an attempt was provably never sent, and slots of a signer follow each other without a gap.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -14,8 +14,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, insert, select, 
 
 from nftloyalty.domain.intent import OPEN_SLOT_STATES, Kind, SlotState
 from nftloyalty.errors import SigningProblem, Unknown
-from nftloyalty.store import intents, signers
-from nftloyalty.store.intents import IntentRow
+from nftloyalty.store import signers
 from nftloyalty.store.tables import attempts, slots
 from nftloyalty.store.tables import signers as signers_table
 from nftloyalty.store.writing import refuse, to_slot
@@ -92,120 +91,6 @@ class WatchedSlot:
     noops: frozenset[str]
     cancel_asked: bool
     last_sent_at: datetime | None
-
-
-def reserve(
-    tx: Connection,
-    signer: int,
-    epoch: int,
-    kind: Kind,
-    to: str | None,
-    calldata: bytes,
-    value: int,
-    gas_limit: int,
-    members: Sequence[IntentRow],
-    now: datetime,
-) -> SlotRow:
-    """Take the next nonce for this call and put these waiting intents into it, in this order: all or nothing.
-
-    `value` is in wei. Raises SignerBusy if the lease of `epoch` is lost, SignerHalted, and IllegalTransition if one of
-    the intents waits no longer, belongs to another signer or is asked for otherwise than it was read; then the
-    transaction must be rolled back.
-    """
-    nonce = signers.take_nonces(tx, signer, epoch, 1)
-    row = tx.execute(
-        insert(slots)
-        .values(
-            signer=signer,
-            nonce=nonce,
-            kind=kind,
-            to_address=to,
-            calldata=calldata,
-            value=value,
-            gas_limit=gas_limit,
-            state=SlotState.RESERVED,
-            epoch=epoch,
-            created_at=now,
-            updated_at=now,
-        )
-        .returning(*slots.c)
-    ).one()
-    intents.batch(tx, signer, row.id, members, now)
-    return SlotRow(*row)
-
-
-def add_attempt(
-    tx: Connection,
-    slot: int,
-    raw: bytes,
-    tx_hash: str,
-    max_fee_wei: int,
-    priority_fee_wei: int,
-    now: datetime,
-    *,
-    epoch: int,
-    noop: bool = False,
-) -> AttemptRow:
-    """Store signed bytes for this slot's nonce; RESERVED → SIGNED the first time. Fees are wei per gas.
-
-    Raises SignerBusy if the lease of `epoch` is lost, IllegalTransition if the slot is included or over.
-    """
-    signers.hold(tx, get(tx, slot).signer, epoch)
-    # The update comes before the count: it locks the row, so that two attempts can't get the same place.
-    signed = tx.execute(
-        update(slots)
-        .where(slots.c.id == slot, slots.c.state == SlotState.RESERVED)
-        .values(**to_slot(SlotState.RESERVED, SlotState.SIGNED), updated_at=now)
-    )
-    if signed.rowcount != 1:
-        again = tx.execute(
-            update(slots)
-            .where(slots.c.id == slot, slots.c.state.in_([SlotState.SIGNED, SlotState.BROADCASTING]))
-            .values(updated_at=now)
-        )
-        if again.rowcount != 1:
-            refuse(tx, slots, slot, SlotState.SIGNED)
-    seq = tx.execute(select(func.count()).where(attempts.c.slot == slot)).scalar_one()
-    row = tx.execute(
-        insert(attempts)
-        .values(
-            slot=slot,
-            seq=seq,
-            tx_hash=tx_hash,
-            raw=raw,
-            max_fee_wei=max_fee_wei,
-            priority_fee_wei=priority_fee_wei,
-            noop=noop,
-            created_at=now,
-        )
-        .returning(*attempts.c)
-    ).one()
-    return AttemptRow(*row)
-
-
-def mark_sent(tx: Connection, attempt: int, now: datetime, *, epoch: int) -> None:
-    """Write down that these bytes are about to leave; the slot is BROADCASTING from now on. Commit, **then** send.
-
-    Also before each sending again. Raises SignerBusy if the lease of `epoch` is lost, IllegalTransition if the slot is
-    included or over by now: do not send then.
-    """
-    slot = tx.execute(select(attempts.c.slot).where(attempts.c.id == attempt)).scalar_one_or_none()
-    if slot is None:
-        raise Unknown(f"there is no attempt {attempt}")
-    signers.hold(tx, get(tx, slot).signer, epoch)
-    to_slot(SlotState.SIGNED, SlotState.BROADCASTING)
-    moved = tx.execute(
-        update(slots)
-        .where(slots.c.id == slot, slots.c.state.in_([SlotState.SIGNED, SlotState.BROADCASTING]))
-        .values(state=SlotState.BROADCASTING, updated_at=now)
-    )
-    if moved.rowcount != 1:
-        refuse(tx, slots, slot, SlotState.BROADCASTING)
-    tx.execute(
-        update(attempts)
-        .where(attempts.c.id == attempt)
-        .values(first_sent_at=func.coalesce(attempts.c.first_sent_at, now), last_sent_at=now)
-    )
 
 
 def note_error(tx: Connection, attempt: int, text: str) -> None:
@@ -345,46 +230,9 @@ def promised_wei(tx: Connection, signer: int) -> int:
     return sum(most.values())
 
 
-def set_included(
-    tx: Connection,
-    slot: int,
-    tx_hash: str,
-    block_number: int,
-    block_hash: str,
-    succeeded: bool,
-    now: datetime,
-) -> None:
-    """BROADCASTING → INCLUDED: a block holds this attempt of the slot, carried out or (succeeded False) reverted.
-
-    Raises IllegalTransition, also if the hash is no attempt of this slot.
-    """
-    moved = tx.execute(
-        update(slots)
-        .where(
-            slots.c.id == slot,
-            slots.c.state == SlotState.BROADCASTING,
-            exists().where(attempts.c.slot == slots.c.id, attempts.c.tx_hash == tx_hash),
-        )
-        .values(
-            **to_slot(SlotState.BROADCASTING, SlotState.INCLUDED),
-            tx_hash=tx_hash,
-            block_number=block_number,
-            block_hash=block_hash,
-            succeeded=succeeded,
-            updated_at=now,
-        )
-    )
-    if moved.rowcount != 1:
-        refuse(tx, slots, slot, SlotState.INCLUDED, f"by {tx_hash}")
-
-
-def set_final(tx: Connection, slot: int, block_hash: str, now: datetime) -> None:
-    """INCLUDED → FINAL: the block, re-read, is the one recorded and final, and the transaction succeeded in it."""
-    _end(tx, slot, SlotState.FINAL, block_hash, now, slots.c.succeeded.is_(True), ~_noop())
-
-
 def set_final_reverted(tx: Connection, slot: int, block_hash: str, now: datetime) -> None:
-    """INCLUDED → FINAL_REVERTED: the block is final and the transaction reverted in it. Its intents may return."""
+    """INCLUDED → FINAL_REVERTED: the block, re-read, is the one recorded and final, and the transaction reverted in it.
+    Its intents may return."""
     _end(tx, slot, SlotState.FINAL_REVERTED, block_hash, now, slots.c.succeeded.is_(False), ~_noop())
 
 

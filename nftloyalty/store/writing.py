@@ -1,12 +1,13 @@
 """Two ways of writing that every table needs: insert unless it exists, and change a state only from the right one."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from sqlalchemy import (
     ARRAY,
     Column,
+    ColumnElement,
     Connection,
     Insert,
     Subquery,
@@ -72,6 +73,26 @@ def given_rows(
     arrays = [literal([row[place] for row in rows], ARRAY(type_)) for place, type_ in enumerate(columns.values())]
     named = (column(name, type_) for name, type_ in columns.items())
     return func.unnest(*arrays).table_valued(*named).render_derived("given")
+
+
+def stands_at(table: Table, state: IntentState | SlotState) -> ColumnElement[bool]:
+    """That a row is in this state, for an update that joins `given_rows`, without telling PostgreSQL's planner which.
+
+    Its statistics may be older than what brought thousands of rows to this state. Told the state, it takes them for
+    none and begins with them: it goes through all that waits, or through all given rows for each one under way.
+    """
+    return table.c.state == select(literal(state, table.c.state.type)).scalar_subquery()
+
+
+def first_missed(wanted: Sequence[int], reached: Iterable[int]) -> int:
+    """The place in `wanted` of the first row that is not among the reached ones, or was named before."""
+    left = set(reached)
+    for place, row in enumerate(wanted):
+        if row not in left:
+            return place
+        left.remove(row)
+    # A guarded update that reached too few is refused in any case.
+    return 0
 
 
 def refuse(tx: Connection, table: Table, row: int, new: IntentState | SlotState, why: str = "") -> NoReturn:

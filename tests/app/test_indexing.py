@@ -88,7 +88,7 @@ class Desk:
         assert found is not None
         return found
 
-    def check_answers(self) -> None:
+    def assert_answers(self) -> None:
         """What is shown now is of some block that the chain once had, as of head and as of final."""
         for number, program in self.programs.items():
             with read(self.app.engine) as tx:
@@ -107,9 +107,9 @@ class Desk:
         found = paper.words().get(who) if paper else None
         return found or (0, 0, 0, 0, 0, (0,) * seasons)
 
-    def check_equal(self) -> None:
+    def assert_equals_replay(self) -> None:
         """The index is what a fresh replay of the chain gives, with nothing left of what was undone."""
-        self.check_answers()
+        self.assert_answers()
         for number, program in self.programs.items():
             assert self.position(number).hash == self.chain.head.hash
             with read(self.app.engine) as tx:
@@ -182,7 +182,7 @@ def test_a_new_program_is_read_up_to_the_head(desk: Desk) -> None:
     report = catch_up(desk.app, desk.attached, FINALITY, progress=seen.append)
     assert report.at_head and (report.head, report.lowest) == (94, 94)
     assert [each.lowest for each in seen] == sorted(each.lowest or 0 for each in seen) and len(seen) > 1
-    desk.check_equal()
+    desk.assert_equals_replay()
     at = desk.position()
     assert (at.first_block, at.final_number) == (4, 94 - FINALITY)
     assert at.confirmed_at is not None
@@ -194,7 +194,7 @@ def test_new_blocks_are_taken_in_one_by_one(desk: Desk) -> None:
         desk.chain.grow()
         while not desk.indexer.step().at_head:
             pass
-        desk.check_equal()
+        desk.assert_equals_replay()
 
 
 def test_an_empty_chain_is_at_its_head_and_asks_for_no_logs(lite: Desk) -> None:
@@ -212,7 +212,7 @@ def test_programs_at_one_block_share_the_questions(desk: Desk) -> None:
     desk.catch_up()
     # Once for the new block, and once for the one that became final with it.
     assert len([request for request in desk.chain.requests if "eth_getLogs" in str(request)]) == asked + 2
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 def test_a_program_that_came_later_meets_those_at_the_head(desk: Desk) -> None:
@@ -226,9 +226,9 @@ def test_a_program_that_came_later_meets_those_at_the_head(desk: Desk) -> None:
         # Who stands at the head does not wait for who is behind.
         desk.indexer.step()
         assert desk.position(1).hash == desk.chain.head.hash
-        desk.check_answers()
+        desk.assert_answers()
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
     assert desk.position(1).hash == desk.position(2).hash
 
 
@@ -241,7 +241,7 @@ def test_the_first_block_is_found_whatever_is_recorded(lite: Desk, recorded: int
     lite.record(1, recorded)
     lite.catch_up()
     assert lite.position().first_block == (1 if recorded == 1 else 40)
-    lite.check_equal()
+    lite.assert_equals_replay()
 
 
 def test_a_program_opened_in_a_block_that_may_be_undone_begins_behind_the_final_one(lite: Desk) -> None:
@@ -254,7 +254,7 @@ def test_a_program_opened_in_a_block_that_may_be_undone_begins_behind_the_final_
     lite.chain.open(1)
     lite.chain.grow(4)
     lite.catch_up()
-    lite.check_equal()
+    lite.assert_equals_replay()
 
 
 def test_a_node_that_forgot_the_past_is_believed_to_have_opened_where_it_is_recorded(
@@ -273,7 +273,7 @@ def test_a_node_that_forgot_the_past_is_believed_to_have_opened_where_it_is_reco
     monkeypatch.setattr(Node, "code", forgot)
     lite.catch_up()
     assert (lite.position(1).first_block, lite.position(2).first_block) == (10, 1)
-    lite.check_equal()
+    lite.assert_equals_replay()
 
 
 def test_windows_grow_where_answers_are_quick_and_shrink_where_they_are_not() -> None:
@@ -305,7 +305,7 @@ def test_a_range_that_is_refused_is_asked_in_smaller_ones(lite: Desk) -> None:
         else logs(view, query)
     )
     lite.catch_up()
-    lite.check_equal()
+    lite.assert_equals_replay()
 
 
 # ------------------------------------------------------------------------------------------------------------ and back
@@ -319,7 +319,7 @@ def test_a_reorg_is_undone_to_the_block_that_both_know(desk: Desk, depth: int, m
     desk.catch_up()
     desk.chain.reorg(depth, depth + more)
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 def test_a_season_that_is_undone_is_forgotten(desk: Desk) -> None:
@@ -330,10 +330,10 @@ def test_a_season_that_is_undone_is_forgotten(desk: Desk) -> None:
     while len(paper.seasons) < 4:
         desk.chain.tell(*paper.link(), *paper.stamp(len(paper.seasons) - 1, wallet(9), 7), paper=paper.copy())
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
     desk.chain.reorg(2, 4, acts=0)
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 def test_a_node_that_lags_is_no_reorg(desk: Desk) -> None:
@@ -349,7 +349,7 @@ def test_a_node_that_lags_is_no_reorg(desk: Desk) -> None:
     with pytest.raises(ChainProblem, match="does not reach the newest block"):
         catch_up(desk.app, desk.attached, FINALITY, patience_seconds=0.3, sleep=lambda seconds: None)
     desk.chain.chain = whole
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 def test_another_chain_is_seen_before_anything_is_undone(lite: Desk) -> None:
@@ -384,7 +384,7 @@ def test_a_reorg_below_what_was_final_halts_the_index_and_says_so(desk: Desk, de
     assert desk.position(1) == halted and desk.position(2).hash == desk.chain.head.hash
     rebuild(desk.app, desk.programs[1])
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 def test_a_node_that_was_left_behind_on_a_fork_halts_nothing(lite: Desk) -> None:
@@ -401,7 +401,7 @@ def test_a_node_that_was_left_behind_on_a_fork_halts_nothing(lite: Desk) -> None
     assert lite.position() == before
     lite.chain.chain = whole
     lite.catch_up()
-    lite.check_equal()
+    lite.assert_equals_replay()
 
 
 def test_what_can_not_be_undone_any_more_leaves_no_way_back(desk: Desk) -> None:
@@ -445,7 +445,7 @@ def test_logs_that_are_left_out_are_missed_by_the_bloom(
     desk.chain.lies.omit = {place for block in desk.chain.chain for place in spoken(block)}
     with caplog.at_level(logging.WARNING):
         desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
     assert "gave other logs of block" in caplog.text
 
 
@@ -463,13 +463,13 @@ def test_a_single_log_that_is_left_out_is_put_right_when_its_block_is_final(
     desk.chain.lies.omit = {(changed.hash, 0)}
     desk.catch_up()
     with pytest.raises(AssertionError):
-        desk.check_equal()
+        desk.assert_equals_replay()
     desk.chain.lies.omit = set()
     with caplog.at_level(logging.WARNING):
         for _ in range(2 * FINALITY):
             desk.chain.grow(1, 0)
             desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
     assert f"the logs of blocks {changed.number} to {changed.number} are put right" in caplog.text
 
 
@@ -484,7 +484,7 @@ def test_a_log_that_is_left_out_only_when_asked_again_changes_nothing(
         for _ in range(FINALITY):
             desk.chain.grow(1, 0)
             desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
     assert "put right" not in caplog.text
 
 
@@ -498,7 +498,7 @@ def test_a_log_that_its_block_can_not_hold_is_no_use(lite: Desk) -> None:
         with pytest.raises(NodeUnreachable, match="logs that block 1 can't have"):
             lite.catch_up()
     lite.catch_up()
-    lite.check_equal()
+    lite.assert_equals_replay()
 
 
 @pytest.mark.parametrize("bloom", ["0x" + "00" * 256, None])
@@ -510,7 +510,7 @@ def test_a_chain_without_blooms_is_indexed_all_the_same(
     lite.open()
     lite.chain.grow(20)
     lite.catch_up()
-    lite.check_equal()
+    lite.assert_equals_replay()
 
 
 def play(desk: Desk, random: Random, *, steps: int) -> Iterator[None]:
@@ -573,10 +573,10 @@ def test_after_any_history_the_index_is_a_replay_of_the_chain(desk_of: OpenDesk,
         # Of blocks that are final already when they are read, nobody asks twice.
         fresh = desk.chain.chain[-FINALITY:]
         desk.chain.lies.omit = {place for block in fresh if random.random() < 0.3 for place in spoken(block)}
-        desk.check_answers()
+        desk.assert_answers()
     come_clean(desk)
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 @settings(ANY_HISTORY, max_examples=10)
@@ -593,7 +593,7 @@ def test_single_logs_that_are_left_out_once_are_put_right_in_any_history(desk_of
     for _ in range(FINALITY + 2):
         desk.chain.grow(1, 0)
         desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 # ------------------------------------------------------------------------------------------ several indexers, and ends
@@ -624,7 +624,7 @@ def test_catching_up_watches_another_process_do_it(desk: Desk) -> None:
 
     report = catch_up(desk.app, desk.attached, FINALITY, sleep=sleep, patience_seconds=1)
     assert report.busy and report.at_head and slept
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 @pytest.mark.parametrize("gone", ["ended", "dead"])
@@ -667,9 +667,9 @@ def test_two_indexers_at_once_do_no_harm(desk: Desk, monkeypatch: pytest.MonkeyP
         if number % 3 == 0:
             desk.chain.reorg(2, 3)
         desk.indexer.step()
-        desk.check_answers()
+        desk.assert_answers()
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 def test_a_step_that_ends_anywhere_leaves_nothing_half(desk: Desk) -> None:
@@ -702,11 +702,11 @@ def test_a_step_that_ends_anywhere_leaves_nothing_half(desk: Desk) -> None:
         except Killed:
             kills += 1
         kill_at = 0
-        desk.check_answers()
+        desk.assert_answers()
     event.remove(desk.app.engine, "before_cursor_execute", before)
     assert kills > 20
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 def test_a_rebuilt_index_is_the_same(desk: Desk) -> None:
@@ -720,7 +720,7 @@ def test_a_rebuilt_index_is_the_same(desk: Desk) -> None:
         assert index.reading_as_of_final(tx, desk.programs[1], wallet(1)) is None
         assert index.everything_held(tx, desk.programs[1]) == {}
     desk.catch_up()
-    desk.check_equal()
+    desk.assert_equals_replay()
 
 
 def test_an_indexer_that_was_at_work_while_the_index_was_dropped_writes_nothing(lite: Desk) -> None:
@@ -761,7 +761,7 @@ def test_a_node_that_fails_is_waited_for(lite: Desk) -> None:
 
     catch_up(lite.app, lite.attached, FINALITY, sleep=sleep)
     assert len(waits) == 3
-    lite.check_equal()
+    lite.assert_equals_replay()
     lite.chain.grow()
     lite.chain.lies.hang_up = 1.0
     with pytest.raises(NodeUnreachable):

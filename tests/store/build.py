@@ -1,20 +1,24 @@
 """Builders with defaults for the tests of the store: they show only what matters."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+import pytest
+from sqlalchemy import Connection, Engine, func, select
 
 from nftloyalty.domain.holding import Fact, FactKind
-from nftloyalty.domain.intent import IntentState, Kind
-from nftloyalty.store import chains, index, index_steps, intents, programs, signers, slots
+from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotState
+from nftloyalty.errors import Unknown
+from nftloyalty.store import chains, index, index_steps, intents, programs, sending, signers, slots
+from nftloyalty.store.engine import begin, read
 from nftloyalty.store.index import Header, PositionRow
-from nftloyalty.store.intents import Group, IntentRow, NewIntent
+from nftloyalty.store.intents import Group, IntentRow, Landed, NewIntent
 from nftloyalty.store.programs import ProgramRow
+from nftloyalty.store.sending import Included, NewAttempt, NewSlot
 from nftloyalty.store.slots import AttemptRow, SlotRow
 from nftloyalty.store.tables import intents as intent_table
 from nftloyalty.store.tables import metadata
@@ -92,33 +96,116 @@ def accepted(tx: Connection, ground: Ground, numbers: Sequence[int], **changes: 
     return [intents.accept(tx, new_intent(ground, number, **changes), NOW)[0] for number in numbers]
 
 
-def reserved(tx: Connection, ground: Ground, members: Sequence[IntentRow], calldata: bytes = b"\x01") -> SlotRow:
-    return slots.reserve(
-        tx,
-        ground.signer,
-        ground.epoch,
-        Kind.MINT_CARD,
-        CONTRACT,
-        calldata,
-        0,
-        500_000,
-        members,
-        NOW,
-    )
+def new_slot(members: Sequence[IntentRow], **changes: Any) -> NewSlot:
+    values: dict[str, Any] = {
+        "kind": Kind.MINT_CARD,
+        "to": CONTRACT,
+        "calldata": b"\x01",
+        "value": 0,
+        "gas_limit": 500_000,
+        "members": members,
+    }
+    return NewSlot(**(values | changes))
 
 
-def signed(tx: Connection, ground: Ground, slot: int, *, noop: bool = False) -> AttemptRow:
+def new_attempt(slot: int, **changes: Any) -> NewAttempt:
     tx_hash = fresh_hash()
-    raw = b"raw of " + tx_hash.encode()
-    return slots.add_attempt(tx, slot, raw, tx_hash, 2 * 10**9, 10**9, NOW, epoch=ground.epoch, noop=noop)
+    values: dict[str, Any] = {
+        "slot": slot,
+        "raw": b"raw of " + tx_hash.encode(),
+        "tx_hash": tx_hash,
+        "max_fee_wei": 2 * 10**9,
+        "priority_fee_wei": 10**9,
+    }
+    return NewAttempt(**(values | changes))
+
+
+def inclusion(slot: int, attempt: AttemptRow, landed: Sequence[Landed] = (), **changes: Any) -> Included:
+    """Block 7 carried this attempt out, and it did this."""
+    values: dict[str, Any] = {
+        "slot": slot,
+        "tx_hash": attempt.tx_hash,
+        "block_number": 7,
+        "block_hash": BLOCK,
+        "succeeded": True,
+        "landed": landed,
+    }
+    return Included(**(values | changes))
+
+
+def reserved(tx: Connection, ground: Ground, members: Sequence[IntentRow], **changes: Any) -> SlotRow:
+    (slot,) = sending.reserve(tx, ground.signer, ground.epoch, [new_slot(members, **changes)], NOW)
+    return slot
+
+
+def signed(tx: Connection, ground: Ground, slot: int, **changes: Any) -> AttemptRow:
+    (attempt,) = sending.store_attempts(tx, ground.signer, ground.epoch, [new_attempt(slot, **changes)], NOW)
+    return attempt
+
+
+def mark_sent(tx: Connection, ground: Ground, *attempts: AttemptRow, now: datetime = NOW) -> None:
+    sending.mark_sent(tx, ground.signer, ground.epoch, [attempt.id for attempt in attempts], now)
 
 
 def sent(tx: Connection, ground: Ground, members: Sequence[IntentRow]) -> tuple[SlotRow, AttemptRow]:
     """A slot with these intents whose one attempt is being broadcast."""
     slot = reserved(tx, ground, members)
     attempt = signed(tx, ground, slot.id)
-    slots.mark_sent(tx, attempt.id, NOW, epoch=ground.epoch)
+    mark_sent(tx, ground, attempt)
     return slots.get(tx, slot.id), attempt
+
+
+def settle(tx: Connection, ground: Ground, *found: Included, now: datetime = NOW) -> None:
+    sending.settle(tx, ground.signer, ground.epoch, found, now)
+
+
+def include(
+    tx: Connection, ground: Ground, slot: int, attempt: AttemptRow, landed: Sequence[Landed] = (), **changes: Any
+) -> None:
+    settle(tx, ground, inclusion(slot, attempt, landed, **changes))
+
+
+def finalise(
+    tx: Connection, ground: Ground, *slot_ids: int, block_hash: str = BLOCK, now: datetime = NOW
+) -> Collection[int]:
+    return sending.finalise(tx, ground.signer, ground.epoch, [(slot, block_hash) for slot in slot_ids], now)
+
+
+def in_state(
+    tx: Connection, ground: Ground, state: SlotState, members: Sequence[IntentRow]
+) -> tuple[int, AttemptRow | None]:
+    """A slot with these intents, brought to this state by the road that leads there, and its attempt."""
+    slot = reserved(tx, ground, members).id
+    if state is SlotState.RESERVED:
+        return slot, None
+    attempt = signed(tx, ground, slot, noop=state is SlotState.FINAL_NOOP)
+    if state is SlotState.SIGNED:
+        return slot, attempt
+    mark_sent(tx, ground, attempt)
+    if state is SlotState.BROADCASTING:
+        return slot, attempt
+    if state is SlotState.FOREIGN:
+        slots.set_foreign(tx, slot, NOW)
+        return slot, attempt
+    include(tx, ground, slot, attempt, succeeded=state is not SlotState.FINAL_REVERTED)
+    if state is SlotState.FINAL:
+        finalise(tx, ground, slot)
+    elif state is not SlotState.INCLUDED:
+        end = slots.set_final_noop if state is SlotState.FINAL_NOOP else slots.set_final_reverted
+        end(tx, slot, BLOCK, NOW)
+    return slot, attempt
+
+
+def refused(
+    engine: Engine, write: Callable[..., object], *values: object, match: str = "slot", **named: object
+) -> None:
+    """`write(tx, ...)` is illegal, and leaves nothing behind once its transaction is rolled back."""
+    with read(engine) as tx:
+        before = everything(tx)
+    with pytest.raises((IllegalTransition, Unknown), match=match), begin(engine) as tx:
+        write(tx, *values, **named)
+    with read(engine) as tx:
+        assert everything(tx) == before
 
 
 def header(number: int, fork: str = "a") -> Header:

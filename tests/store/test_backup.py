@@ -20,11 +20,12 @@ from sqlalchemy import Connection, Engine, MetaData, Table, insert, inspect, sel
 
 from nftloyalty.domain.intent import Kind
 from nftloyalty.errors import BadInput, ProgramProblem, SignerBusy
-from nftloyalty.store import backup, intents, programs, signers, slots, vouchers
+from nftloyalty.store import backup, intents, programs, sending, signers, vouchers
 from nftloyalty.store import engine as engine_module
 from nftloyalty.store.backup_file import Contents, Form, is_backup
 from nftloyalty.store.engine import begin, check_schema, open_engine, read, upgrade
 from nftloyalty.store.intents import NewIntent
+from nftloyalty.store.sending import NewAttempt
 from nftloyalty.store.tables import VoucherKind, metadata
 from nftloyalty.store.vouchers import NewVoucher
 from tests.conftest import ENGINES, ROOT, PostgreSQL
@@ -92,7 +93,8 @@ def filled(engine: Engine) -> None:
         sent(tx, ground, accepted(tx, ground, range(3)))
         slot = reserved(tx, ground, accepted(tx, ground, [7]), calldata=bytes(range(256)) * 40)
         signed(tx, ground, slot.id, noop=True)
-        slots.add_attempt(tx, slot.id, b"", "0x" + "ee" * 32, 2**256 - 1, 0, NOW + timedelta(days=9_000), epoch=1)
+        dearest = NewAttempt(slot.id, b"", "0x" + "ee" * 32, max_fee_wei=2**256 - 1, priority_fee_wei=0)
+        sending.store_attempts(tx, ground.signer, ground.epoch, [dearest], NOW + timedelta(days=9_000))
         accepted(tx, ground, [8], program=None, kind=Kind.DEPLOY, recipient=None)
         voucher = NewVoucher(
             "vou_1", ground.program, VoucherKind.CARD, wallet(9), {"tier": 2}, wallet(5), "0x" + "9" * 130

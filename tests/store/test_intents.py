@@ -10,7 +10,7 @@ from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotS
 from nftloyalty.errors import Unknown
 from nftloyalty.store import chains, intents, signers, slots
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.intents import Accepted, Group, Landed, NewIntent, Settled
+from nftloyalty.store.intents import Accepted, Group, Landed, NewIntent
 from nftloyalty.store.tables import intents as intents_table
 from tests.store.build import (
     BLOCK,
@@ -20,6 +20,10 @@ from tests.store.build import (
     accepted,
     cards,
     everything,
+    finalise,
+    in_state,
+    include,
+    mark_sent,
     new_intent,
     prepared,
     program,
@@ -235,8 +239,7 @@ def test_what_waits_and_what_is_under_way_is_counted(engine: Engine, ground: Gro
         intents.reject(tx, [rows[0].id], NOW, error="no")
         reserved(tx, ground, rows[1:3])
         slot, attempt = sent(tx, ground, rows[3:4])
-        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
-        intents.mark_included(tx, slot.id, [Landed(rows[3].id, 1)], NOW)
+        include(tx, ground, slot.id, attempt, [Landed(rows[3].id, 1)])
         here = partial(intents.unfinished, tx, ground.program)
         assert here(Kind.MINT_CARD) == here(Kind.MINT_CARD, 0) == {received: 2, batched: 2}
         assert here(Kind.MINT_STAMP) == {received: 3}
@@ -288,52 +291,29 @@ def test_asking_again_takes_up_only_what_was_rejected_or_cancelled(engine: Engin
         assert intents.get(tx, waits.public_id) == waits
 
 
-def test_what_the_transaction_minted_is_final_and_what_it_skipped_is_rejected(engine: Engine, ground: Ground) -> None:
-    with begin(engine) as tx:
-        members = accepted(tx, ground, [1, 2, 3])
-        slot, attempt = sent(tx, ground, members)
-        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
-        landed = [Landed(members[0].id, 4), Landed(members[1].id, 8, code=2), Landed(members[2].id, 11)]
-        intents.mark_included(tx, slot.id, landed, NOW)
-        assert states(tx, ground) == {1: "included", 2: "included", 3: "included"}
-        slots.set_final(tx, slot.id, BLOCK, NOW)
-        assert intents.mark_final(tx, slot.id, NOW) == Settled(final=2, rejected=1, unproven=0)
-        found = intents.of_slot(tx, slot.id)
-    assert [(each.state, each.log_index, each.code) for each in found] == [
-        (IntentState.FINAL, 4, None),
-        (IntentState.REJECTED, 8, 2),
-        (IntentState.FINAL, 11, None),
-    ]
-    assert {(each.tx_hash, each.block_number, each.block_hash) for each in found} == {(attempt.tx_hash, 7, BLOCK)}
-
-
-def test_a_receipt_without_our_log_proves_nothing(engine: Engine, ground: Ground) -> None:
-    with begin(engine) as tx:
-        members = accepted(tx, ground, [1, 2])
-        slot, attempt = sent(tx, ground, members)
-        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
-        intents.mark_included(tx, slot.id, [Landed(members[0].id, 4)], NOW)
-        slots.set_final(tx, slot.id, BLOCK, NOW)
-        assert intents.mark_final(tx, slot.id, NOW) == Settled(final=1, rejected=0, unproven=1)
-        assert states(tx, ground) == {1: "final", 2: "batched"}
-        assert intents.reject_unproven(tx, slot.id, "no event", NOW) == 1
-        unproven = intents.get(tx, members[1].public_id)
-    assert (unproven.state, unproven.error) == (IntentState.REJECTED, "no event")
-
-
 def test_a_reorg_brings_intents_back_to_their_slot(engine: Engine, ground: Ground) -> None:
     with begin(engine) as tx:
         members = accepted(tx, ground, [1, 2])
         slot, attempt = sent(tx, ground, members)
         before = intents.of_slot(tx, slot.id)
-        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
-        intents.mark_included(tx, slot.id, [Landed(members[0].id, 4), Landed(members[1].id, 5, code=1)], NOW)
+        include(tx, ground, slot.id, attempt, [Landed(members[0].id, 4), Landed(members[1].id, 5, code=1)])
         slots.back_to_broadcasting(tx, slot.id, BLOCK, NOW)
         assert intents.mark_reorged(tx, slot.id, NOW) == 2
         assert intents.of_slot(tx, slot.id) == before
-        slots.set_included(tx, slot.id, attempt.tx_hash, 8, OTHER_BLOCK, True, NOW)
-        intents.mark_included(tx, slot.id, [Landed(each.id, None) for each in members], NOW)
+        include(tx, ground, slot.id, attempt, [Landed(each.id, None) for each in members], block_hash=OTHER_BLOCK)
         assert {each.block_hash for each in intents.of_slot(tx, slot.id)} == {OTHER_BLOCK}
+
+
+def test_what_a_final_slot_did_nothing_for_is_rejected_with_the_reason(engine: Engine, ground: Ground) -> None:
+    with begin(engine) as tx:
+        members = accepted(tx, ground, [1, 2])
+        slot, attempt = sent(tx, ground, members)
+        include(tx, ground, slot.id, attempt, [Landed(members[0].id, 4)])
+        finalise(tx, ground, slot.id)
+        assert intents.reject_unproven(tx, slot.id, "no event", NOW) == 1
+        minted, unproven = intents.of_slot(tx, slot.id)
+    assert (minted.state, minted.error) == (IntentState.FINAL, None)
+    assert (unproven.state, unproven.error) == (IntentState.REJECTED, "no event")
 
 
 @pytest.mark.parametrize("end", ["reverted", "no-op", "foreign"])
@@ -346,10 +326,8 @@ def test_intents_return_when_their_slot_ended_without_them(engine: Engine, groun
         else:
             if end == "no-op":
                 attempt = signed(tx, ground, slot.id, noop=True)
-                slots.mark_sent(tx, attempt.id, NOW, epoch=ground.epoch)
-            slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, end == "no-op", NOW)
-            with pytest.raises(IllegalTransition):
-                intents.mark_included(tx, slot.id, [Landed(members[0].id, 1)], NOW)
+                mark_sent(tx, ground, attempt)
+            include(tx, ground, slot.id, attempt, succeeded=end == "no-op")
             with pytest.raises(IllegalTransition):
                 intents.return_to_received(tx, slot.id, NOW)
             (slots.set_final_noop if end == "no-op" else slots.set_final_reverted)(tx, slot.id, BLOCK, NOW)
@@ -366,64 +344,21 @@ def test_intents_follow_their_slot_and_never_lead_it(engine: Engine, ground: Gro
     """Each settling function works for its own slot states and refuses all others."""
     allowed = {
         intents.mark_reorged: {SlotState.BROADCASTING},
-        intents.mark_final: {SlotState.FINAL},
         intents.return_to_received: {SlotState.FINAL_REVERTED, SlotState.FINAL_NOOP, SlotState.FOREIGN},
     }
     with begin(engine) as tx:
-        slot = in_state(tx, ground, state)
+        slot, _ = in_state(tx, ground, state, accepted(tx, ground, [1]))
         for settle, states_ in allowed.items():
             if state in states_:
                 settle(tx, slot, NOW)
             else:
                 with pytest.raises(IllegalTransition):
                     settle(tx, slot, NOW)
-        if state is not SlotState.INCLUDED:
-            with pytest.raises(IllegalTransition):
-                intents.mark_included(tx, slot, [], NOW)
         if state not in (SlotState.FINAL, SlotState.FINAL_REVERTED):
             with pytest.raises(IllegalTransition):
                 intents.reject_unproven(tx, slot, "no event", NOW)
         with pytest.raises(Unknown):
-            intents.mark_final(tx, 10**6, NOW)
-
-
-@pytest.mark.parametrize("wrong", ["of another slot", "named twice"])
-def test_only_the_slots_own_intents_can_be_included(engine: Engine, ground: Ground, wrong: str) -> None:
-    with begin(engine) as tx:
-        one, two = accepted(tx, ground, [1, 2])
-        slot, attempt = sent(tx, ground, [one])
-        sent(tx, ground, [two])
-        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, True, NOW)
-    other = two.id if wrong == "of another slot" else one.id
-    with pytest.raises(IllegalTransition), begin(engine) as tx:
-        intents.mark_included(tx, slot.id, [Landed(one.id, 1), Landed(other, 2)], NOW)
-    with read(engine) as tx:
-        assert states(tx, ground) == {1: "batched", 2: "batched"}
-
-
-def in_state(tx: Connection, ground: Ground, state: SlotState) -> int:
-    """A slot with one intent, brought to this state by the road that leads there."""
-    slot = reserved(tx, ground, accepted(tx, ground, [1])).id
-    if state is SlotState.RESERVED:
-        return slot
-    attempt = signed(tx, ground, slot, noop=state is SlotState.FINAL_NOOP)
-    if state is SlotState.SIGNED:
-        return slot
-    slots.mark_sent(tx, attempt.id, NOW, epoch=ground.epoch)
-    if state is SlotState.BROADCASTING:
-        return slot
-    if state is SlotState.FOREIGN:
-        slots.set_foreign(tx, slot, NOW)
-        return slot
-    slots.set_included(tx, slot, attempt.tx_hash, 7, BLOCK, state is not SlotState.FINAL_REVERTED, NOW)
-    if state is not SlotState.INCLUDED:
-        end = {
-            SlotState.FINAL: slots.set_final,
-            SlotState.FINAL_NOOP: slots.set_final_noop,
-            SlotState.FINAL_REVERTED: slots.set_final_reverted,
-        }[state]
-        end(tx, slot, BLOCK, NOW)
-    return slot
+            intents.mark_reorged(tx, 10**6, NOW)
 
 
 def test_a_chain_row_is_needed(engine: Engine, ground: Ground) -> None:

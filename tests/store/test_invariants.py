@@ -3,28 +3,32 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
-from nftloyalty.domain.intent import OPEN_SLOT_STATES, IllegalTransition, IntentState, Kind, SlotState
+from nftloyalty.domain.intent import OPEN_SLOT_STATES, IllegalTransition, IntentState, SlotState
 from nftloyalty.errors import SigningProblem
-from nftloyalty.store import intents, signers, slots
+from nftloyalty.store import intents, sending, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow, Landed
+from nftloyalty.store.sending import Included
 from nftloyalty.store.slots import AttemptRow, OpenSlot, SlotRow
+from nftloyalty.store.tables import attempts as attempt_table
+from nftloyalty.store.tables import intents as intent_table
+from nftloyalty.store.tables import slots as slot_table
 from tests.store.build import (
     BLOCK,
-    CONTRACT,
     NOW,
     OTHER_BLOCK,
     Ground,
-    everything,
     fresh_hash,
+    new_attempt,
     new_intent,
+    new_slot,
     prepared,
-    signed,
     waiting_cards,
 )
 
@@ -54,10 +58,21 @@ class History:
     def all_slots(self, tx: Connection) -> list[OpenSlot]:
         return slots.open_slots(tx, self.ground.signer, list(SlotState))
 
+    def books(self, tx: Connection) -> list[Any]:
+        """All that is written of this signer. The rows of former examples are none of them."""
+        mine = select(slot_table.c.id).where(slot_table.c.signer == self.ground.signer)
+        return [
+            signers.get(tx, self.ground.signer),
+            *tx.execute(select(intent_table).where(intent_table.c.chain == self.ground.chain).order_by("id")),
+            *tx.execute(select(slot_table).where(slot_table.c.signer == self.ground.signer).order_by("id")),
+            *tx.execute(select(attempt_table).where(attempt_table.c.slot.in_(mine)).order_by("id")),
+        ]
+
     def look(self, tx: Connection) -> None:
         """Compare what is written now with the promises and with everything seen before."""
-        found = {each.slot.id: each.slot for each in self.all_slots(tx)}
-        made = {attempt.id: attempt for each in self.all_slots(tx) for attempt in each.attempts}
+        there = self.all_slots(tx)
+        found = {each.slot.id: each.slot for each in there}
+        made = {attempt.id: attempt for each in there for attempt in each.attempts}
         row = signers.get(tx, self.ground.signer)
 
         # Nonces follow each other without a gap and the counter is never lowered.
@@ -143,27 +158,25 @@ def release_lease(tx: Connection, history: History, one: int, two: int) -> None:
 
 
 def gather_and_reserve(tx: Connection, history: History, one: int, two: int) -> None:
-    reserve(tx, history, waiting_cards(tx, history.ground, limit=1 + one % 4), two)
+    waiting = waiting_cards(tx, history.ground, limit=1 + one % 4)
+    cut = one % (len(waiting) + 1)
+    reserve(tx, history, [waiting[:cut], waiting[cut:]], two)
 
 
 def reserve_anything(tx: Connection, history: History, one: int, two: int) -> None:
     rows = history.all_intents(tx)
-    reserve(tx, history, [rows[number % len(rows)] for number in (one, two) if rows], two)
+    picked = [rows[number % len(rows)] for number in (one, two) if rows]
+    reserve(tx, history, [picked[:1], picked[1:]] if two % 2 else [picked], two)
 
 
-def reserve(tx: Connection, history: History, members: list[IntentRow], choice: int) -> None:
-    slots.reserve(
-        tx,
-        history.ground.signer,
-        epoch_of(history, choice),
-        Kind.MINT_CARD,
-        CONTRACT,
-        repr([row.id for row in members]).encode(),
-        0,
-        500_000,
-        members,
-        NOW,
-    )
+def reserve(tx: Connection, history: History, groups: list[list[IntentRow]], choice: int) -> None:
+    before = signers.get(tx, history.ground.signer).next_nonce or 0
+    new = [new_slot(members, calldata=repr([row.id for row in members]).encode()) for members in groups]
+    made = sending.reserve(tx, history.ground.signer, epoch_of(history, choice), new, NOW)
+    assert [slot.nonce for slot in made] == list(range(before, before + len(groups)))
+    for slot, members in zip(made, groups, strict=True):
+        riding = [(row.id, row.position, row.state) for row in intents.of_slot(tx, slot.id)]
+        assert riding == [(row.id, place, IntentState.BATCHED) for place, row in enumerate(members)]
 
 
 def ask_cancel(tx: Connection, history: History, one: int, two: int) -> None:
@@ -171,31 +184,49 @@ def ask_cancel(tx: Connection, history: History, one: int, two: int) -> None:
 
 
 def sign(tx: Connection, history: History, one: int, two: int) -> None:
-    if slot := slot_of(tx, history, one, SlotState.RESERVED, SlotState.BROADCASTING):
-        ground = Ground(history.ground.chain, history.ground.program, history.ground.signer, epoch_of(history, two))
-        signed(tx, ground, slot.slot.id, noop=two % 5 == 4)
+    found = slots_of(tx, history, one, SlotState.RESERVED, SlotState.BROADCASTING)
+    new = [new_attempt(each.slot.id, noop=(two + place) % 5 == 4) for place, each in enumerate(found)]
+    if new:
+        sending.store_attempts(tx, history.ground.signer, epoch_of(history, two), new, NOW)
 
 
 def send(tx: Connection, history: History, one: int, two: int) -> None:
-    slot = slot_of(tx, history, one, SlotState.SIGNED, SlotState.BROADCASTING)
-    if slot and slot.attempts:
-        attempt = slot.attempts[two % len(slot.attempts)]
-        slots.mark_sent(tx, attempt.id, NOW, epoch=epoch_of(history, two // 2))
+    found = slots_of(tx, history, one, SlotState.SIGNED, SlotState.BROADCASTING)
+    picked = [each.attempts[two % len(each.attempts)] for each in found if each.attempts]
+    if picked:
+        sending.mark_sent(
+            tx, history.ground.signer, epoch_of(history, two // 2), [attempt.id for attempt in picked], NOW
+        )
+        assert {slots.get(tx, attempt.slot).state for attempt in picked} == {SlotState.BROADCASTING}
 
 
 def include(tx: Connection, history: History, one: int, two: int) -> None:
-    slot = slot_of(tx, history, one, SlotState.BROADCASTING)
-    if slot and slot.attempts:
-        attempt = slot.attempts[two % len(slot.attempts)]
-        succeeded = two % 3 != 0
-        block = BLOCK if two % 4 else OTHER_BLOCK
-        slots.set_included(tx, slot.slot.id, attempt.tx_hash, two, block, succeeded, NOW)
-        if succeeded and not attempt.noop:
-            members = intents.of_slot(tx, slot.slot.id)
-            landed = [
-                Landed(each.id, place, 3 if (two + place) % 7 == 0 else None) for place, each in enumerate(members)
-            ]
-            intents.mark_included(tx, slot.slot.id, landed, NOW)
+    found = slots_of(tx, history, one, SlotState.BROADCASTING)
+    # Rarely the same slot twice.
+    found += found[: one % 11 == 10]
+    included = []
+    for place, each in enumerate(found):
+        if each.attempts:
+            attempt = each.attempts[two % len(each.attempts)]
+            succeeded = (two + place) % 3 != 0
+            landed = []
+            if succeeded and not attempt.noop:
+                members = intents.of_slot(tx, each.slot.id)
+                landed = [
+                    Landed(row.id, at, 3 if (two + at) % 7 == 0 else None)
+                    for at, row in enumerate(members)
+                    if (two + at) % 13 != 0
+                ]
+            block_hash = BLOCK if two % 4 else OTHER_BLOCK
+            included.append(Included(each.slot.id, attempt.tx_hash, two, block_hash, succeeded, landed))
+    if included:
+        sending.settle(tx, history.ground.signer, epoch_of(history, two // 2), included, NOW)
+    for one_ in included:
+        row = slots.get(tx, one_.slot)
+        assert (row.state, row.tx_hash, row.block_hash) == (SlotState.INCLUDED, one_.tx_hash, one_.block_hash)
+        told = {(each.intent, each.log_index, each.code) for each in one_.landed}
+        riding = intents.of_slot(tx, one_.slot)
+        assert told == {(row.id, row.log_index, row.code) for row in riding if row.state is IntentState.INCLUDED}
 
 
 def undo(tx: Connection, history: History, one: int, two: int) -> None:
@@ -206,16 +237,29 @@ def undo(tx: Connection, history: History, one: int, two: int) -> None:
 
 def finish(tx: Connection, history: History, one: int, two: int) -> None:
     """As a final block would, or (rarely) as a wrong one would."""
-    if slot := slot_of(tx, history, one, SlotState.INCLUDED):
-        noop = any(attempt.noop and attempt.tx_hash == slot.slot.tx_hash for attempt in slot.attempts)
-        end = slots.set_final_noop if noop else slots.set_final if slot.slot.succeeded else slots.set_final_reverted
-        if two % 8 == 0:
-            end = (slots.set_final, slots.set_final_noop, slots.set_final_reverted)[two // 8 % 3]
-        end(tx, slot.slot.id, slot.slot.block_hash or BLOCK, NOW)
-        if end is slots.set_final:
-            intents.mark_final(tx, slot.slot.id, NOW)
-        else:
-            intents.return_to_received(tx, slot.slot.id, NOW)
+    found = slots_of(tx, history, one, SlotState.INCLUDED)
+    carried_out = [each for each in found if each.slot.succeeded and not is_noop(each)]
+    if two % 8 == 0:
+        carried_out = found[: two // 8 % 4]
+    if carried_out:
+        final = [(each.slot.id, each.slot.block_hash or BLOCK) for each in carried_out]
+        final += final[: one % 11 == 10]
+        unproven = sending.finalise(tx, history.ground.signer, epoch_of(history, two // 2), final, NOW)
+        assert {slots.get(tx, slot).state for slot, _ in final} == {SlotState.FINAL}
+        for slot, _ in final:
+            left = [row for row in intents.of_slot(tx, slot) if row.state is IntentState.BATCHED]
+            assert (slot in unproven) == bool(left)
+            if left:
+                assert intents.reject_unproven(tx, slot, "no event", NOW) == len(left)
+    for each in found:
+        if each not in carried_out:
+            end = slots.set_final_noop if is_noop(each) else slots.set_final_reverted
+            end(tx, each.slot.id, each.slot.block_hash or BLOCK, NOW)
+            intents.return_to_received(tx, each.slot.id, NOW)
+
+
+def is_noop(slot: OpenSlot) -> bool:
+    return any(attempt.noop and attempt.tx_hash == slot.slot.tx_hash for attempt in slot.attempts)
 
 
 def give_up(tx: Connection, history: History, one: int, two: int) -> None:
@@ -237,10 +281,16 @@ def epoch_of(history: History, choice: int) -> int:
 
 def slot_of(tx: Connection, history: History, choice: int, *fitting: SlotState) -> OpenSlot | None:
     """Mostly a slot of a fitting state, sometimes any."""
+    return next(iter(slots_of(tx, history, choice, *fitting)), None)
+
+
+def slots_of(tx: Connection, history: History, choice: int, *fitting: SlotState) -> list[OpenSlot]:
+    """One to three different slots, mostly of fitting states, sometimes any."""
     found = history.all_slots(tx)
     fit = [each for each in found if each.slot.state in fitting]
     among = fit if fit and choice % 8 else found
-    return among[choice % len(among)] if among else None
+    first = choice % len(among) if among else 0
+    return (among[first:] + among[:first])[: 1 + choice % 3]
 
 
 STEPS: list[Step] = [
@@ -282,7 +332,7 @@ def test_no_history_breaks_the_promises(engine: Engine, steps: list[tuple[Step, 
         intents.accept_many(tx, [new_intent(ground, number) for number in range(3)], NOW)
     for step, one, two in steps:
         with read(engine) as tx:
-            before = everything(tx)
+            before = history.books(tx)
         epochs = list(history.epochs)
         try:
             with begin(engine) as tx:
@@ -290,6 +340,6 @@ def test_no_history_breaks_the_promises(engine: Engine, steps: list[tuple[Step, 
         except (IllegalTransition, SigningProblem):
             history.epochs = epochs
             with read(engine) as tx:
-                assert everything(tx) == before
+                assert history.books(tx) == before
         with read(engine) as tx:
             history.look(tx)

@@ -1,7 +1,7 @@
 """What is asked and written again and again finds its rows by index, in a time that does not grow with the books."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from nftloyalty.domain.intent import Kind
-from nftloyalty.store import intents, slots
+from nftloyalty.store import intents, sending, slots
 from nftloyalty.store.engine import begin, open_engine, read, upgrade
 from nftloyalty.store.intents import Group, IntentRow, Landed
 from tests.store.build import (
@@ -19,17 +19,24 @@ from tests.store.build import (
     NOW,
     Ground,
     cards,
+    finalise,
+    inclusion,
+    mark_sent,
+    new_attempt,
     new_intent,
+    new_slot,
     prepared,
     program,
-    reserved,
     sent,
+    settle,
     waiting_cards,
 )
 
 ROWS = 4_000
-GIVEN = {"anon_1", "given"}
-"""What SQLite calls the rows that a statement brings along."""
+MANY_ROWS = 40_000
+"""So many that PostgreSQL does not read them from end to end for a few hundred."""
+GIVEN = {"anon_1", "given", "CONSTANT"}
+"""What SQLite calls the rows and the single values that a statement brings along."""
 
 
 @pytest.fixture
@@ -122,19 +129,23 @@ def test_every_question_of_a_sender_finds_its_rows_by_index(embedded: Engine) ->
         assert [plan for plan in plans.values() if any(index in step for step in plan)], index
 
 
-def settle(tx: Connection, ground: Ground, rows: list[IntentRow]) -> None:
-    """Everything that is written to the intents of a slot that succeeds and of one that fails."""
-    for succeeded in (True, False):
-        half = rows[::2] if succeeded else rows[1::2]
-        slot, attempt = sent(tx, ground, half)
-        slots.set_included(tx, slot.id, attempt.tx_hash, 7, BLOCK, succeeded, NOW)
-        if succeeded:
-            intents.mark_included(tx, slot.id, [Landed(each.id, 1) for each in half], NOW)
-            slots.set_final(tx, slot.id, BLOCK, NOW)
-            intents.mark_final(tx, slot.id, NOW)
-        else:
-            slots.set_final_reverted(tx, slot.id, BLOCK, NOW)
-            intents.return_to_received(tx, slot.id, NOW)
+def send_all(tx: Connection, ground: Ground, rows: Sequence[IntentRow]) -> None:
+    """Every step that the sending engine takes with two transactions: the first succeeds, the second fails."""
+    halves = (rows[::2], rows[1::2])
+    made = sending.reserve(tx, ground.signer, ground.epoch, [new_slot(half) for half in halves], NOW)
+    new = [new_attempt(slot.id) for slot in made]
+    stored = sending.store_attempts(tx, ground.signer, ground.epoch, new, NOW)
+    mark_sent(tx, ground, *stored)
+    landed = [Landed(row.id, place) for place, row in enumerate(halves[0])]
+    settle(
+        tx,
+        ground,
+        inclusion(made[0].id, stored[0], landed),
+        inclusion(made[1].id, stored[1], succeeded=False),
+    )
+    assert finalise(tx, ground, made[0].id) == set()
+    slots.set_final_reverted(tx, made[1].id, BLOCK, NOW)
+    intents.return_to_received(tx, made[1].id, NOW)
 
 
 def test_every_write_of_a_sender_finds_its_rows_by_index(embedded: Engine) -> None:
@@ -143,18 +154,44 @@ def test_every_write_of_a_sender_finds_its_rows_by_index(embedded: Engine) -> No
         fill(tx, ground, 2_000)
         rows = waiting_cards(tx, ground, limit=500)
     with begin(embedded) as tx, listening(embedded) as asked:
-        settle(tx, ground, rows)
+        send_all(tx, ground, rows)
     with read(embedded) as tx:
         plans = sqlite_plans(tx, asked)
-    joined = [plan for statement, plan in plans.items() if "json_each" in statement]
-    assert len(joined) == 2
-    for plan in joined:
+    joined = {statement: plan for statement, plan in plans.items() if "json_each" in statement}
+    # Reserved, included (slots, then intents) and final.
+    assert [statement.split()[1] for statement in joined] == ["intents", "slots", "intents", "slots"]
+    for statement, plan in joined.items():
         # The given rows are gone through, and for each the table is searched: never the other way round.
-        (search,) = [step for step in plan if step.split()[1] == "intents"]
-        assert search == "SEARCH intents USING INTEGER PRIMARY KEY (rowid=?)", plan
+        table = statement.split()[1]
+        (search,) = [step for step in plan if step.split()[1] == table]
+        assert search == f"SEARCH {table} USING INTEGER PRIMARY KEY (rowid=?)", plan
     for statement, plan in plans.items():
         scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in GIVEN]
         assert not scans, (statement, plan)
+
+
+@contextmanager
+def explaining(engine: Engine) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """What PostgreSQL really does for each UPDATE that joins given rows, just before it is carried out."""
+    plans: list[tuple[str, dict[str, Any]]] = []
+
+    def explain(_connection: object, cursor: Any, statement: str, values: Any, *_: object) -> None:
+        if statement.startswith("UPDATE") and "unnest" in statement:
+            with cursor.connection.transaction(force_rollback=True):
+                told = cursor.connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values).fetchone()[0]
+            plans.append((statement, told[0]["Plan"]))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    try:
+        yield plans
+    finally:
+        event.remove(engine, "before_cursor_execute", explain)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
 
 
 def test_postgresql_writes_to_a_batch_by_primary_key(engine: Engine, ground: Ground) -> None:
@@ -163,15 +200,54 @@ def test_postgresql_writes_to_a_batch_by_primary_key(engine: Engine, ground: Gro
         return
     with begin(engine) as tx:
         fill(tx, ground, ROWS)
-        tx.execute(text("ANALYZE intents"))
-        rows = waiting_cards(tx, ground, limit=500)
-        with listening(engine) as asked:
-            reserved(tx, ground, rows)
-        statement, values = next(each for each in asked.statements if each[0].startswith("UPDATE intents"))
+        tx.execute(text("ANALYZE"))
         # So few rows would be read from end to end instead. A key of another type could not be searched for at all.
-        tx.execute(text("SET LOCAL enable_seqscan = off"))
-        plan = tx.exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
-    assert any("using pk_intents on intents" in step for step in plan), plan
+        for way in ("seqscan", "hashjoin", "mergejoin"):
+            tx.execute(text(f"SET LOCAL enable_{way} = off"))
+        with explaining(engine) as plans:
+            send_all(tx, ground, waiting_cards(tx, ground, limit=500))
+    assert [statement.split()[1] for statement, _ in plans] == ["intents", "slots", "intents", "slots"]
+    for statement, plan in plans:
+        if statement.startswith("UPDATE intents"):
+            (found,) = [each for each in nodes(plan) if each.get("Relation Name") == "intents" and "Index Name" in each]
+            assert (found["Index Name"], found["Index Cond"]) == ("pk_intents", "(id = given.intent)"), plan
+            assert found["Actual Rows"] == 1, plan
+
+
+def test_postgresql_takes_as_long_as_rows_are_given_whatever_its_statistics_say(engine: Engine, ground: Ground) -> None:
+    """Old ones say that no row is in a state to which thousands have come since."""
+    if engine.dialect.name != "postgresql":
+        return
+    with begin(engine) as tx:
+        fill(tx, ground, ROWS)
+        intents.withdraw(tx, ground.chain, ground.program, NOW)
+        tx.execute(text("ANALYZE"))
+        fill(tx, ground, MANY_ROWS, first=ROWS)
+    with begin(engine) as tx:
+        # Under way beside those that are looked at.
+        for _ in range(10):
+            sent(tx, ground, waiting_cards(tx, ground, limit=100))
+        rows = waiting_cards(tx, ground, limit=300)
+        with explaining(engine) as plans:
+            made = sending.reserve(
+                tx, ground.signer, ground.epoch, [new_slot(rows[at : at + 2]) for at in range(0, len(rows), 2)], NOW
+            )
+            new = [new_attempt(slot.id) for slot in made]
+            stored = sending.store_attempts(tx, ground.signer, ground.epoch, new, NOW)
+            mark_sent(tx, ground, *stored)
+            found = [
+                inclusion(slot.id, attempt, [Landed(row.id, 0) for row in rows[2 * place : 2 * place + 2]])
+                for place, (slot, attempt) in enumerate(zip(made, stored, strict=True))
+            ]
+            settle(tx, ground, *found)
+            finalise(tx, ground, *(slot.id for slot in made))
+    assert len(plans) == 4
+    for statement, plan in plans:
+        touched = 0
+        for node in nodes(plan):
+            removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Join Filter", 0)
+            touched += (node["Actual Rows"] + removed) * node["Actual Loops"]
+        assert touched <= 10 * len(rows), (statement, touched, plan)
 
 
 def test_groups_are_found_without_reading_all_that_waits(engine: Engine, ground: Ground) -> None:

@@ -10,13 +10,14 @@ from nftloyalty.store import index, index_steps, intents, programs, reports, sig
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.reports import ChainReport, IndexReport, LeaseReport, WaitingCount, WaitingLoad
 from tests.store.build import (
-    BLOCK,
     CHAIN_ID,
     GENESIS,
     MINTER,
     NOW,
     accepted,
     counts,
+    finalise,
+    include,
     indexed,
     prepared,
     program,
@@ -35,7 +36,7 @@ def test_signers_are_reported_with_what_they_have_under_way(engine: Engine) -> N
         rows = accepted(tx, ground, range(6))
         accepted(tx, ground, range(2), kind=Kind.MINT_STAMP, stamp_type=3)
         included, attempt = sent(tx, ground, rows[:1])
-        slots.set_included(tx, included.id, attempt.tx_hash, 8, BLOCK, True, NOW)
+        include(tx, ground, included.id, attempt, block_number=8)
         busy, first = sent(tx, ground, rows[1:2])
         slots.note_error(tx, first.id, "nonce too low")
         second = signed(tx, ground, busy.id)
@@ -61,8 +62,8 @@ def test_what_is_final_is_not_under_way(engine: Engine) -> None:
     with begin(engine) as tx:
         ground = prepared(tx)
         slot, attempt = sent(tx, ground, accepted(tx, ground, [1]))
-        slots.set_included(tx, slot.id, attempt.tx_hash, 8, BLOCK, True, NOW)
-        slots.set_final(tx, slot.id, BLOCK, NOW)
+        include(tx, ground, slot.id, attempt, block_number=8)
+        finalise(tx, ground, slot.id)
     with read(engine) as tx:
         (found,) = reports.signers_of(tx, ground.chain)
     assert found.slots == ()
@@ -184,7 +185,7 @@ def loaded(tx: Connection) -> int:
     accepted(tx, ground, range(2), kind=Kind.MINT_STAMP, stamp_type=4)
     accepted(tx, ground, [8], kind=Kind.DEPLOY, args={**ACT, "what": "put X on chain"}, program=None)
     included, attempt = sent(tx, ground, rows[:1])
-    slots.set_included(tx, included.id, attempt.tx_hash, 8, BLOCK, True, NOW)
+    include(tx, ground, included.id, attempt, block_number=8)
     for row in rows[1:3]:
         sent(tx, ground, [row])
     reserved(tx, ground, rows[3:4])

@@ -23,6 +23,7 @@ from tests.store.build import (
     Ground,
     accepted,
     everything,
+    include,
     indexed,
     prepared,
     program,
@@ -131,7 +132,7 @@ def test_an_older_schema_with_data_is_upgraded(empty: Engine, later: Path, monke
         # The copied table is still the one that the others point at.
         with pytest.raises(IntegrityError), tx.begin_nested():
             tx.execute(text("UPDATE intents SET slot = 777"))
-        slots.set_included(tx, slot.id, attempt.tx_hash, 7, "0x07", True, NOW)
+        include(tx, ground, slot.id, attempt)
 
 
 FIRST_ROWS = (

@@ -4,13 +4,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, Engine
 
-from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind
+from nftloyalty.domain.intent import IllegalTransition, IntentState
 from nftloyalty.errors import SignerBusy, SignerHalted, SigningProblem, Unknown
-from nftloyalty.store import chains, signers, slots
+from nftloyalty.store import chains, sending, signers, slots
 from nftloyalty.store.engine import begin, read
 from tests.store.build import (
     CHAIN_ID,
-    CONTRACT,
     GENESIS,
     MINTER,
     NOW,
@@ -18,10 +17,16 @@ from tests.store.build import (
     accepted,
     counts,
     everything,
+    finalise,
+    include,
+    inclusion,
+    mark_sent,
+    new_slot,
     prepared,
     reserved,
     run_together,
     sent,
+    settle,
     signed,
     waiting_cards,
 )
@@ -110,6 +115,9 @@ def fenced_writes(tx: Connection, ground: Ground) -> list[Callable[[], object]]:
     """Every write that a sender makes, as one whose epoch is that of `ground`."""
     waiting = accepted(tx, ground, [1])
     slot, attempt = sent(tx, ground, accepted(tx, ground, [2]))
+    other, another = sent(tx, ground, accepted(tx, ground, [3]))
+    included, its = sent(tx, ground, accepted(tx, ground, [4]))
+    include(tx, ground, included.id, its)
     signer, epoch = ground.signer, ground.epoch
     return [
         lambda: signers.hold(tx, signer, epoch),
@@ -117,7 +125,9 @@ def fenced_writes(tx: Connection, ground: Ground) -> list[Callable[[], object]]:
         lambda: signers.take_nonces(tx, signer, epoch, 2),
         lambda: reserved(tx, ground, waiting),
         lambda: signed(tx, ground, slot.id),
-        lambda: slots.mark_sent(tx, attempt.id, NOW, epoch=epoch),
+        lambda: mark_sent(tx, ground, attempt, another),
+        lambda: settle(tx, ground, inclusion(slot.id, attempt), inclusion(other.id, another)),
+        lambda: finalise(tx, ground, included.id),
     ]
 
 
@@ -155,7 +165,7 @@ def test_a_halted_signer_makes_no_new_slots_and_finishes_the_open_ones(engine: E
         signers.halt(tx, ground.signer, "a consequence")
         with pytest.raises(SignerHalted, match="foreign nonce 7"):
             reserved(tx, ground, waiting)
-        slots.mark_sent(tx, signed(tx, ground, slot.id).id, NOW, epoch=ground.epoch)
+        mark_sent(tx, ground, signed(tx, ground, slot.id))
         signers.resume(tx, ground.signer)
         assert reserved(tx, ground, waiting).nonce == 1
 
@@ -191,21 +201,20 @@ def test_competing_senders_make_one_row_of_nonces(engine: Engine, ground: Ground
             try:
                 for _ in range(3):
                     with read(engine) as tx:
-                        waiting = waiting_cards(tx, ground, limit=2)
+                        waiting = waiting_cards(tx, ground, limit=3)
                     if not waiting:
                         return
                     with begin(engine) as tx:
-                        slot = slots.reserve(
-                            tx, ground.signer, epoch, Kind.MINT_CARD, CONTRACT, b"", 0, 500_000, waiting, NOW
-                        )
-                    made.append(slot.nonce)
+                        each = [new_slot([row]) for row in waiting]
+                        taken = sending.reserve(tx, ground.signer, epoch, each, NOW)
+                    made.extend(slot.nonce for slot in taken)
             except (SignerBusy, IllegalTransition):
                 fenced.append(owner)
 
     run_together([lambda owner=owner: work(owner) for owner in ("one", "two", "three")])  # type: ignore[misc]
-    assert sorted(made) == list(range(30))
+    assert sorted(made) == list(range(60))
     assert fenced, "they never met: the test shows nothing"
     with read(engine) as tx:
-        assert signers.get(tx, ground.signer).next_nonce == 30
+        assert signers.get(tx, ground.signer).next_nonce == 60
         assert counts(tx, ground.program) == {IntentState.BATCHED: 60}
-        assert [slot.slot.nonce for slot in slots.open_slots(tx, ground.signer)] == list(range(30))
+        assert [slot.slot.nonce for slot in slots.open_slots(tx, ground.signer)] == list(range(60))
