@@ -76,9 +76,12 @@ class Weather:
         """No block inside the block but those that are asked for."""
         with self._turn:
             self._until["mining paused"] = math.inf
-        yield
-        with self._turn:
-            del self._until["mining paused"]
+        try:
+            yield
+        finally:
+            with self._turn:
+                # Gone already where the weather was cleared up meanwhile.
+                self._until.pop("mining paused", None)
 
     def mine(self, blocks: int = 1) -> None:
         """So many blocks now."""

@@ -105,7 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        size = int(self.headers["Content-Length"])
+        body = self.rfile.read(size)
+        if len(body) < size:
+            # Who asked was killed in the middle of the question.
+            self.close_connection = True
+            return
         exchange = Exchange(self, int(self.path.rpartition("/")[2] or 0), body)
         self.wire.look(exchange)
         if self.wire.faults is None or not self.wire.faults.spoil(exchange):
