@@ -1,31 +1,37 @@
 """One trouble at a time, each driven to where it hurts most. What a scene finds wrong is among its rig's complaints."""
 
+import json
 import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
+from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
 from sqlalchemy import make_url, select
 
-from nftloyalty.domain.intent import SlotState
+from nftloyalty.domain.intent import IntentState, SlotState
 from nftloyalty.domain.words import card_item
 from nftloyalty.store.engine import read
 from nftloyalty.store.tables import attempts
 from tests.faults.cases import Bounds, Drawn
 from tests.faults.cutting import Cut, Cutter
-from tests.faults.rig import Rig, Run, wait_until
-from tests.faults.rigged import STEPS, Deed, Strike
+from tests.faults.rig import Going, Rig, Run, wait_until
+from tests.faults.rigged import STEPS, Deed, Orders, Strike
 from tests.faults.stable import Stable, stopped
 from tests.faults.weather import DEAREST_GWEI, GWEI
 
 # A sleeping process that is in the middle of a transaction keeps everybody from writing, not only its successor: what
 # is tried there is the database's patience, and no step of ours. The steps left out by name need more than a plain run.
 SLEEPING_STEPS = tuple(
-    step.name for step in STEPS if not step.open and step.name not in ("undone", "final-seen", "finalised")
+    step.name
+    for step in STEPS
+    if not step.open and not step.cancels and step.name not in ("undone", "final-seen", "finalised")
 )
+# The same of a cancelling, until what is empty has been sent.
+CANCELLING_STEPS = ("asked", "emptied", "empty-marked", "empty-sent")
 FILLED_STEPS = (
     "between",
     "gathered",
@@ -50,34 +56,145 @@ def _expect(rig: Rig, run: Run, status: int, *words: str) -> None:
 # -------------------------------------------------------------------------------------------------------- two at once
 
 
-def stale_sender(rig: Rig, other: Stable, step: str) -> None:
+def stale_sender(rig: Rig, other: Stable, step: str, *, workers: bool = False) -> None:
     """A sender is put to sleep at a step, another takes over once the lease has ended, and the first wakes up while the
-    second is at work. It may send nothing but what it had marked as sent before it slept: those bytes, which its
-    successor may have sent too, are the slot's only ones."""
+    second is at work. Both are mints of the same list, or `workers`."""
     rig.tempo["lease"] = 1.5
     rig.add_list(6 * rig.window * rig.batch)
-    sleeper = rig.go(rig.mint_orders(Strike(step, reserves=1, deed=Deed.STOP)))
-    wait_until(lambda: stopped(sleeper.pid), f"a sleeper at {step!r}")
+    make = rig.worker_orders if workers else rig.mint_orders
+    if workers and not rig.mint(Strike("between")).killed:
+        rig.complaints.append("a list could not be accepted")
+    _wake(rig, _put_to_sleep(rig, other, make(Strike(step, reserves=1, deed=Deed.STOP)), make(), "sent"))
+
+
+def stale_canceller(rig: Rig, other: Stable, step: str) -> None:
+    """The same with one who takes back what is under way, and a worker that goes on with it."""
+    with rig.weather.held():
+        _leave_under_way(rig)
+        sleepers = rig.cancel_orders(Strike(step, deed=Deed.STOP))
+        asleep = _put_to_sleep(rig, other, sleepers, rig.worker_orders(), "empty-sent")
+    _wake(rig, asleep)
+    _settle_cancelled(rig)
+
+
+@dataclass(frozen=True)
+class _Asleep:
+    """A run that sleeps, the one that goes on meanwhile, and the hashes of what the sleeper had marked and not sent."""
+
+    sleeper: Going
+    successor: Going
+    marked: Collection[str]
+
+
+def _put_to_sleep(rig: Rig, other: Stable, sleepers: Orders, successors: Orders, until: str) -> _Asleep:
+    """A run is put to sleep by its orders, and another goes on and passes a step."""
+    sleeper = rig.go(sleepers)
+    wait_until(lambda: stopped(sleeper.pid), f"a sleeper at {sleepers.strike}")
     marked = _marked(rig) - {"0x" + keccak(each.raw).hex() for each in rig.sent_by(sleeper.number)}
-    successor = rig.go(rig.mint_orders(), other)
-    wait_until(lambda: any(each["step"] == "sent" for each in successor.steps()), "a successor at work")
+    successor = rig.go(successors, other)
+    wait_until(lambda: any(each["step"] == until for each in successor.steps()), "a successor at work")
+    return _Asleep(sleeper, successor, marked)
+
+
+def _wake(rig: Rig, asleep: _Asleep) -> None:
+    """The sleeper may send nothing but what it had marked as sent before it slept: those bytes, which its successor may
+    have sent too, are the only ones of their nonce that are marked."""
     awake = time.monotonic()
-    os.kill(sleeper.pid, signal.SIGCONT)
-    second = rig.ended(successor)
+    os.kill(asleep.sleeper.pid, signal.SIGCONT)
+    second = rig.watch(asleep.successor)
     # From here on the first may take the lease again, as anybody may; nothing is left to be sent then.
-    first = rig.ended(sleeper)
+    first = rig.watch(asleep.sleeper)
     for run in (first, second):
         _expect(rig, run, 0)
-    for sent in rig.sent_by(sleeper.number, awake):
+    for sent in rig.sent_by(asleep.sleeper.number, awake):
         tx_hash = "0x" + keccak(sent.raw).hex()
-        if tx_hash not in marked:
-            rig.complaints.append(f"a sender that was fenced out at {step!r} sent {tx_hash}")
+        if tx_hash not in asleep.marked:
+            strike = asleep.sleeper.orders.strike
+            rig.complaints.append(f"a {first.command} that was fenced out, {strike}, sent {tx_hash}")
 
 
 def _marked(rig: Rig) -> set[str]:
     with read(rig.engine) as tx:
         query = select(attempts.c.tx_hash).where(attempts.c.first_sent_at.is_not(None))
         return set(tx.execute(query).scalars())
+
+
+# --------------------------------------------------------------------------------------------------------- cancelling
+
+
+def cancelled_in_time(rig: Rig) -> None:
+    """What is under way gives way to what is empty: its rows are withdrawn, and asked for again they are minted."""
+    with rig.weather.held():
+        _leave_under_way(rig)
+        ended = _cancel_until_sent(rig)
+        _expect_told(rig, rig.ended(ended), withdrawn=True)
+    _settle_cancelled(rig)
+    if rig.states().get(IntentState.CANCELLED, 0) != 2 * rig.batch:
+        rig.complaints.append(f"{2 * rig.batch} rows should be cancelled: {rig.states()}")
+
+
+def cancelled_too_late(rig: Rig, step: str) -> None:
+    """Who cancels is killed at a step, and a block takes in what was to be taken back: it stands, and that is told."""
+    with rig.weather.held():
+        _leave_under_way(rig)
+        run = rig.cancel(Strike(step))
+        if not run.killed:
+            rig.complaints.append(f"should have been killed at {step!r}: {run}")
+        rig.weather.mine()
+        _expect_told(rig, rig.cancel(), withdrawn=False)
+    _expect(rig, rig.mint(), 0)
+    if IntentState.CANCELLED in rig.states():
+        rig.complaints.append(f"rows were cancelled that have been minted: {rig.states()}")
+
+
+def cancelled_and_undone(rig: Rig) -> None:
+    """What is empty was in a block, the block is undone, and what was to be taken back, which another node's pool has
+    kept, takes its place: then it stands."""
+    with rig.weather.held():
+        kept = _leave_under_way(rig)
+        ended = _cancel_until_sent(rig)
+        _expect_told(rig, rig.ended(ended), withdrawn=True)
+        rig.weather.reorg(1)
+        for raw in kept:
+            rig.chain.ask("eth_sendRawTransaction", "0x" + raw.hex())
+        rig.weather.mine()
+    _expect(rig, rig.mint(), 0)
+    if IntentState.CANCELLED in rig.states():
+        rig.complaints.append(f"rows were cancelled that have been minted: {rig.states()}")
+
+
+def _leave_under_way(rig: Rig) -> list[bytes]:
+    """Two transactions in the pool, and nobody who sends; their bytes."""
+    rig.endings.add(SlotState.FINAL_NOOP)
+    rig.add_list(2 * rig.batch)
+    run = rig.mint(Strike("sent", reserves=2))
+    if not run.killed:
+        rig.complaints.append(f"should have been killed at 'sent': {run}")
+    return [each.raw for each in rig.sent_by(run.number)]
+
+
+def _cancel_until_sent(rig: Rig) -> Going:
+    """Have what is empty sent, and a block made."""
+    going = rig.go(rig.cancel_orders())
+    wait_until(lambda: any(each["step"] == "empty-sent" for each in going.steps()), "empty transactions")
+    rig.weather.mine()
+    return going
+
+
+def _expect_told(rig: Rig, run: Run, *, withdrawn: bool) -> None:
+    """The operator must be told of two nonces that they ended so, and the chain must have what is told."""
+    _expect(rig, run, 0)
+    told = {each["nonce"]: (each["withdrawn"], each["transaction"]) for each in json.loads(run.output or "[]")}
+    hashes = {each.nonce: each.tx_hash for each in rig.chain.transactions_of(rig.minter)}
+    empty = {each.tx_hash for each in rig.chain.minted(rig.membership)}.isdisjoint(hashes[each] for each in told)
+    true = {nonce: (withdrawn, hashes[nonce]) for nonce in told}
+    if len(told) != 2 or told != true or empty is not withdrawn:
+        rig.complaints.append(f"it is told that {told}, and the chain has {true}")
+
+
+def _settle_cancelled(rig: Rig) -> None:
+    """Let somebody send with the key until what was taken back is final: who asked for it has waited for a block."""
+    _expect(rig, rig.work(), 0)
 
 
 # ----------------------------------------------------------------------------------------------------------- database

@@ -152,7 +152,7 @@ class _Storm:
             return
         # Half of the kills are to hit workers, wherever the others came from.
         by_worker = 2 * log.by("worker") <= log.kills.total()
-        strike = self._strike(plain) if plain else None
+        strike = self._strike(plain, by_worker) if plain else None
         if waiting < 2 * self._rig.batch:
             self._add(plain)
             if by_worker and not self._accept():
@@ -163,8 +163,9 @@ class _Storm:
         if not by_worker:
             self._note(self._rig.mint(strike))
         elif self._beside is not None and strike is not None and strike.step not in PROVOKED:
-            others = [self._strike(plain) for _ in range(RELAY - 1)]
-            self._relay(self._beside, [strike, *(each for each in others if each.step not in PROVOKED)])
+            others = [name for name in plain if name != strike.step and name not in PROVOKED]
+            self._draw.shuffle(others)
+            self._relay(self._beside, [strike, *(self._strike([name], by_worker) for name in others[: RELAY - 1])])
         else:
             self._note(self._rig.work(strike))
 
@@ -182,13 +183,16 @@ class _Storm:
         self._note(run)
         return run.killed
 
-    def _strike(self, lacking: Sequence[str]) -> Strike:
+    def _strike(self, lacking: Sequence[str], by_worker: bool) -> Strike:
         # The least struck first, so that none is left to the end; among those as drawn.
         draw, kills = self._draw, self._log.kills
         fewest = min(kills[name] for name in lacking)
         step = draw.choice([name for name in lacking if kills[name] <= fewest + 1])
         if step in PROVOKED:
             return Strike(step)
+        if by_worker:
+            # It only has what others have left: too much asked of it, and it comes to the end of that first.
+            return Strike(step, reserves=draw.choice((0, 0, 1)))
         # None reserved: it may strike while the run mends what the one before it has left behind.
         return Strike(step, reserves=draw.choice((0, 0, 1, 1, 2)), count=draw.choice((1, 1, 1, 2)))
 
@@ -216,12 +220,12 @@ class _Storm:
         rig.add_list(2 * rig.batch)
         # A block in the middle of it: what was to be taken back has won then.
         mined_after = draw.choice(("asked", "emptied", "empty-marked", "", "", "", "", "", ""))
-        makers = (rig.worker_orders, rig.mint_orders, rig.cancel_orders)
+        makers: tuple[Callable[[Strike], Orders], ...] = (rig.worker_orders, rig.mint_orders, rig.cancel_orders)
         with ExitStack() as held:
             held.enter_context(rig.weather.held())
-            if not self._struck_while(held, rig.mint_orders(Strike("sent", reserves=1))):
+            if not self._struck_while(held, rig.mint_orders(Strike("sent"))):
                 return
-            make = rig.cancel_orders
+            make = makers[-1]
             # What is empty must have been sent before there is a block, or it comes too late for all that follows.
             for step in (name for name in CANCEL_STEPS if name in lacking or name == LAST_BEFORE_A_BLOCK):
                 if step in AFTER_A_BLOCK:
@@ -231,8 +235,9 @@ class _Storm:
                 if step == mined_after:
                     held.close()
                     time.sleep(2 * rig.block_seconds)
-                # Asked once it stays asked: whoever sends with the key goes on with it.
-                make = draw.choice(makers)
+                # Asked once it stays asked: whoever sends with the key goes on with it. Who has asked waits for a
+                # block, not for its finality.
+                make = draw.choice(makers if step in CANCEL_STEPS[:-3] else makers[:2])
 
     def _struck_while(self, held: ExitStack, orders: Orders) -> bool:
         """Whether a run is struck while something is held, which is not longer than it can take."""

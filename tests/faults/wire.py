@@ -151,6 +151,7 @@ class Wire:
         self.passed: list[OnTheWire] = []
         self.faults: Faults | None = None
         self.injected: Counter[str] = Counter()
+        self.injected_in: Counter[tuple[str, int]] = Counter()
         parts = urlsplit(target)
         self.target = parts.hostname or "", parts.port or 80
         self._judge = judge
@@ -184,6 +185,7 @@ class Wire:
         """Count an injected fault and write it to the log."""
         with self._writing:
             self.injected[case] += 1
+            self.injected_in[case, exchange.run] += 1
         methods = Counter(exchange.methods)
         self.write(run=exchange.run, fault=case, detail=detail, methods=dict(methods))
 
