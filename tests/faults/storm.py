@@ -24,6 +24,7 @@ RELAY = 6
 # Steps of a cancelling that are only passed once a block holds the empty transaction.
 LAST_BEFORE_A_BLOCK = "empty-sent"
 AFTER_A_BLOCK = frozenset({"empty-seen", "empty-settled", "withdrawing", "withdrawn"})
+ONLY_WHEN_FINAL = frozenset({"withdrawing", "withdrawn"})
 # So long no block is made for a run that is to be struck before there is one.
 HELD_SECONDS = 5.0
 # So many runs for each kill that is asked for, then the plan counts as one that can't be carried out.
@@ -73,12 +74,19 @@ class Rates:
 
 
 USUAL_RATES = Rates()
+# What is left of the rates when all faults that were aimed at have been injected.
+QUIETER = 0.4
 
 
-def raise_storm(rig: Rig, rates: Rates, seed: int, bounds: Bounds) -> None:
-    """From now on the node lies and the weather is rough."""
+def raise_storm(rig: Rig, aims: Aims, rates: Rates) -> None:
+    """From now on the node lies and the weather is rough. Once it has lied as often as it was to, it lies less."""
 
     def rate(exchange: Exchange) -> float:
+        if _enough_faults(rig, aims):
+            return QUIETER * stormy(exchange)
+        return stormy(exchange)
+
+    def stormy(exchange: Exchange) -> float:
         if SEND in exchange.methods:
             return rates.sending
         trace = Path(rig.trace_of(exchange.run))
@@ -86,7 +94,8 @@ def raise_storm(rig: Rig, rates: Rates, seed: int, bounds: Bounds) -> None:
             return rates.starting
         return rates.looking if NONCE in exchange.methods else rates.working
 
-    rig.wire.faults = Drawn(rig.wire, seed, rates=rate, bounds=bounds, floor=rig.weather.floor)
+    bounds = Bounds(lag=rig.finality + 2)
+    rig.wire.faults = Drawn(rig.wire, rig.seed, rates=rate, bounds=bounds, floor=rig.weather.floor)
     rig.weather.rough = True
 
 
@@ -109,7 +118,7 @@ def ride_out(
     if first.status != 0:
         rig.complaints.append(f"the first run, before the storm: {first}")
     if rates is not None:
-        raise_storm(rig, rates, rig.seed, Bounds(lag=rig.finality + 2))
+        raise_storm(rig, aims, rates)
     _Storm(rig, aims, log, beside).rage(progress)
     return log
 
@@ -230,14 +239,17 @@ class _Storm:
             for step in (name for name in CANCEL_STEPS if name in lacking or name == LAST_BEFORE_A_BLOCK):
                 if step in AFTER_A_BLOCK:
                     held.close()
+                if step in ONLY_WHEN_FINAL:
+                    # Who has asked waits for a block only.
+                    make = draw.choice(makers[:2])
                 if not self._struck_while(held, make(Strike(step))):
                     return
                 if step == mined_after:
                     held.close()
                     time.sleep(2 * rig.block_seconds)
-                # Asked once it stays asked: whoever sends with the key goes on with it. Who has asked waits for a
-                # block, not for its finality.
-                make = draw.choice(makers if step in CANCEL_STEPS[:-3] else makers[:2])
+                # Asked once it stays asked: whoever sends with the key goes on with it. Of what was not committed
+                # nobody has heard.
+                make = makers[-1] if step == "asking" else draw.choice(makers)
 
     def _struck_while(self, held: ExitStack, orders: Orders) -> bool:
         """Whether a run is struck while something is held, which is not longer than it can take."""
@@ -300,9 +312,9 @@ def _ending(run: Run) -> str:
 
 
 def _enough_trouble(rig: Rig, aims: Aims) -> bool:
+    return rig.weather.counts["reorg"] >= aims.reorgs and _enough_faults(rig, aims)
+
+
+def _enough_faults(rig: Rig, aims: Aims) -> bool:
     injected = rig.wire.injected
-    return (
-        rig.weather.counts["reorg"] >= aims.reorgs
-        and sum(injected.values()) >= aims.faults
-        and all(injected[name] >= aims.faults_each for name in CASE)
-    )
+    return injected.total() >= aims.faults and all(injected[name] >= aims.faults_each for name in CASE)
