@@ -74,7 +74,6 @@ def stale_canceller(rig: Rig, other: Stable, step: str) -> None:
         sleepers = rig.cancel_orders(Strike(step, deed=Deed.STOP))
         asleep = _put_to_sleep(rig, other, sleepers, rig.worker_orders(), "empty-sent")
     _wake(rig, asleep)
-    _settle_cancelled(rig)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def _put_to_sleep(rig: Rig, other: Stable, sleepers: Orders, successors: Orders,
     wait_until(lambda: stopped(sleeper.pid), f"a sleeper at {sleepers.strike}")
     marked = _marked(rig) - {"0x" + keccak(each.raw).hex() for each in rig.sent_by(sleeper.number)}
     successor = rig.go(successors, other)
-    wait_until(lambda: any(each["step"] == until for each in successor.steps()), "a successor at work")
+    wait_until(lambda: _passed(successor, until), "a successor at work")
     return _Asleep(sleeper, successor, marked)
 
 
@@ -126,9 +125,8 @@ def cancelled_in_time(rig: Rig) -> None:
     """What is under way gives way to what is empty: its rows are withdrawn, and asked for again they are minted."""
     with rig.weather.held():
         _leave_under_way(rig)
-        ended = _cancel_until_sent(rig)
-        _expect_told(rig, rig.ended(ended), withdrawn=True)
-    _settle_cancelled(rig)
+        going = _cancel_until(rig, "empty-sent")
+    _expect_told(rig, rig.ended(going), withdrawn=True)
     if rig.states().get(IntentState.CANCELLED, 0) != 2 * rig.batch:
         rig.complaints.append(f"{2 * rig.batch} rows should be cancelled: {rig.states()}")
 
@@ -141,26 +139,24 @@ def cancelled_too_late(rig: Rig, step: str) -> None:
         if not run.killed:
             rig.complaints.append(f"should have been killed at {step!r}: {run}")
         rig.weather.mine()
-        _expect_told(rig, rig.cancel(), withdrawn=False)
-    _expect(rig, rig.mint(), 0)
-    if IntentState.CANCELLED in rig.states():
-        rig.complaints.append(f"rows were cancelled that have been minted: {rig.states()}")
+    _expect_told(rig, rig.cancel(), withdrawn=False)
+    _expect_minted(rig)
 
 
 def cancelled_and_undone(rig: Rig) -> None:
     """What is empty was in a block, the block is undone, and what was to be taken back, which another node's pool has
-    kept, takes its place: then it stands."""
+    kept, takes its place: then it stands, and that is told."""
     with rig.weather.held():
         kept = _leave_under_way(rig)
-        ended = _cancel_until_sent(rig)
-        _expect_told(rig, rig.ended(ended), withdrawn=True)
+        going = _cancel_until(rig, "empty-sent")
+        rig.weather.mine()
+        wait_until(lambda: _passed(going, "empty-settled"), "empty transactions in a block")
         rig.weather.reorg(1)
         for raw in kept:
             rig.chain.ask("eth_sendRawTransaction", "0x" + raw.hex())
         rig.weather.mine()
-    _expect(rig, rig.mint(), 0)
-    if IntentState.CANCELLED in rig.states():
-        rig.complaints.append(f"rows were cancelled that have been minted: {rig.states()}")
+    _expect_told(rig, rig.ended(going), withdrawn=False)
+    _expect_minted(rig)
 
 
 def _leave_under_way(rig: Rig) -> list[bytes]:
@@ -173,12 +169,19 @@ def _leave_under_way(rig: Rig) -> list[bytes]:
     return [each.raw for each in rig.sent_by(run.number)]
 
 
-def _cancel_until_sent(rig: Rig) -> Going:
-    """Have what is empty sent, and a block made."""
+def _cancel_until(rig: Rig, step: str) -> Going:
     going = rig.go(rig.cancel_orders())
-    wait_until(lambda: any(each["step"] == "empty-sent" for each in going.steps()), "empty transactions")
-    rig.weather.mine()
+    wait_until(lambda: _passed(going, step), f"a cancelling at {step!r}")
     return going
+
+
+def _passed(going: Going, step: str) -> bool:
+    return any(each["step"] == step for each in going.steps())
+
+
+def _expect_minted(rig: Rig) -> None:
+    if set(rig.states()) != {IntentState.FINAL}:
+        rig.complaints.append(f"what was mined all the same should be final: {rig.states()}")
 
 
 def _expect_told(rig: Rig, run: Run, *, withdrawn: bool) -> None:
@@ -190,11 +193,6 @@ def _expect_told(rig: Rig, run: Run, *, withdrawn: bool) -> None:
     true = {nonce: (withdrawn, hashes[nonce]) for nonce in told}
     if len(told) != 2 or told != true or empty is not withdrawn:
         rig.complaints.append(f"it is told that {told}, and the chain has {true}")
-
-
-def _settle_cancelled(rig: Rig) -> None:
-    """Let somebody send with the key until what was taken back is final: who asked for it has waited for a block."""
-    _expect(rig, rig.work(), 0)
 
 
 # ----------------------------------------------------------------------------------------------------------- database

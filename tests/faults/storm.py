@@ -24,7 +24,6 @@ RELAY = 6
 # Steps of a cancelling that are only passed once a block holds the empty transaction.
 LAST_BEFORE_A_BLOCK = "empty-sent"
 AFTER_A_BLOCK = frozenset({"empty-seen", "empty-settled", "withdrawing", "withdrawn"})
-ONLY_WHEN_FINAL = frozenset({"withdrawing", "withdrawn"})
 # So long no block is made for a run that is to be struck before there is one.
 HELD_SECONDS = 5.0
 # So many runs for each kill that is asked for, then the plan counts as one that can't be carried out.
@@ -239,9 +238,6 @@ class _Storm:
             for step in (name for name in CANCEL_STEPS if name in lacking or name == LAST_BEFORE_A_BLOCK):
                 if step in AFTER_A_BLOCK:
                     held.close()
-                if step in ONLY_WHEN_FINAL:
-                    # Who has asked waits for a block only.
-                    make = draw.choice(makers[:2])
                 if not self._struck_while(held, make(Strike(step))):
                     return
                 if step == mined_after:
