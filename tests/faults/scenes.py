@@ -5,8 +5,8 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Collection
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
@@ -24,7 +24,8 @@ from tests.faults.stable import Stable, stopped
 from tests.faults.weather import DEAREST_GWEI, GWEI
 
 # A sleeping process that is in the middle of a transaction keeps everybody from writing, not only its successor: what
-# is tried there is the database's patience, and no step of ours. The steps left out by name need more than a plain run.
+# is tried there is the database's patience, and no step of ours. On SQLite that goes for all of a worker's threads. The
+# steps left out by name need more than a plain run.
 SLEEPING_STEPS = tuple(
     step.name
     for step in STEPS
@@ -59,21 +60,29 @@ def _expect(rig: Rig, run: Run, status: int, *words: str) -> None:
 def stale_sender(rig: Rig, other: Stable, step: str, *, workers: bool = False) -> None:
     """A sender is put to sleep at a step, another takes over once the lease has ended, and the first wakes up while the
     second is at work. Both are mints of the same list, or `workers`."""
-    rig.tempo["lease"] = 1.5
-    rig.add_list(6 * rig.window * rig.batch)
+    rig.add_list(4 * rig.window * rig.batch)
     make = rig.worker_orders if workers else rig.mint_orders
     if workers and not rig.mint(Strike("between")).killed:
         rig.complaints.append("a list could not be accepted")
-    _wake(rig, _put_to_sleep(rig, other, make(Strike(step, reserves=1, deed=Deed.STOP)), make(), "sent"))
+    with _short_lease(rig):
+        _wake(rig, _put_to_sleep(rig, other, make(Strike(step, reserves=1, deed=Deed.STOP)), make(), "sent"))
 
 
 def stale_canceller(rig: Rig, other: Stable, step: str) -> None:
     """The same with one who takes back what is under way, and a worker that goes on with it."""
-    with rig.weather.held():
+    with rig.weather.held(), _short_lease(rig):
         _leave_under_way(rig)
         sleepers = rig.cancel_orders(Strike(step, deed=Deed.STOP))
         asleep = _put_to_sleep(rig, other, sleepers, rig.worker_orders(), "empty-sent")
     _wake(rig, asleep)
+
+
+@contextmanager
+def _short_lease(rig: Rig) -> Iterator[None]:
+    """A sleeper is not waited for longer than it takes to be sure that it sleeps."""
+    usual, rig.tempo["lease"] = rig.tempo["lease"], 1
+    yield
+    rig.tempo["lease"] = usual
 
 
 @dataclass(frozen=True)

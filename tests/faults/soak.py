@@ -154,16 +154,19 @@ class Lane:
             **options,
         }
         with running_anvil() as node_url, Rig(folder, node_url, url, **given) as rig:  # type: ignore[arg-type]
-            yield rig
-            self.tally.injected += rig.wire.injected
-            for (case, number), count in rig.wire.injected_in.items():
-                self.tally.asked_by[case, rig.commands[number]] += count
+            try:
+                yield rig
+            finally:
+                # Also of an act that comes to no good end.
+                self.tally.injected += rig.wire.injected
+                for (case, number), count in rig.wire.injected_in.items():
+                    self.tally.asked_by[case, rig.commands[number]] += count
+                self.tally.weather += rig.weather.counts
+                self.tally.undone += rig.weather.undone
+                self.tally.sendings += len(rig.wire.passed)
+                self.tally.resumed += rig.resumed
             self.tally.cancelled += rig.cancel_ends()
-            self.tally.weather += rig.weather.counts
-            self.tally.undone += rig.weather.undone
-            self.tally.sendings += len(rig.wire.passed)
             self.tally.attempts += rig.attempts_beyond_the_first()
-            self.tally.resumed += rig.resumed
 
     def _prove(self, name: str, rig: Rig, began: float) -> None:
         """The proof of an act whose rig has come to its end."""
@@ -236,7 +239,8 @@ class Lane:
         steps = SLEEPING_STEPS[self._server is not None :: 2]
         with self._rig(name, window=2) as rig:
             for number, step in enumerate(steps):
-                workers = bool(number % 2)
+                # Asleep, a worker's index may be in the middle of a transaction: on SQLite nobody else writes then.
+                workers = self._server is not None and bool(number % 2)
                 scenes.stale_sender(rig, self._other, step, workers=workers)
                 self.tally.scenes[f"{'workers' if workers else 'mints'} woken after their lease"] += 1
             rig.finish()
