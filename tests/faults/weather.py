@@ -109,6 +109,11 @@ class Weather:
             self.failure = failure
 
     def _tick(self) -> None:
+        # Trouble first: after a block there is nothing in the pool that could be lost.
+        if self.rough and self._draw.random() < self._roughness:
+            names = list(self._troubles)
+            weights = [self._troubles[name][0] for name in names]
+            self._make(self._draw.choices(names, weights)[0])
         now = time.monotonic()
         if now >= self._until.get("mining paused", 0):
             self._mine()
@@ -117,10 +122,6 @@ class Weather:
             if "signer drained" not in self._until:
                 # A reorg may also bring back the balance of a block that was made meanwhile.
                 self._fill_purse()
-        if self.rough and self._draw.random() < self._roughness:
-            names = list(self._troubles)
-            weights = [self._troubles[name][0] for name in names]
-            self._make(self._draw.choices(names, weights)[0])
 
     def _make(self, trouble: str) -> None:
         self._count(trouble, self._troubles[trouble][1]())
