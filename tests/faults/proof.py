@@ -38,9 +38,12 @@ class Minted:
 
 @dataclass(frozen=True)
 class ChainTransaction:
+    """`empty` = it goes to its own sender and carries nothing."""
+
     tx_hash: str
     nonce: int
     block: int
+    empty: bool
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Chain:
             numbers = range(first, min(first + BLOCKS_AT_ONCE, head + 1))
             for block in self.ask_all([("eth_getBlockByNumber", (hex(number), True)) for number in numbers]):
                 found += [
-                    ChainTransaction(each["hash"], int(each["nonce"], 16), int(block["number"], 16))
+                    ChainTransaction(each["hash"], int(each["nonce"], 16), int(block["number"], 16), _is_empty(each))
                     for each in block["transactions"]
                     if each["from"].lower() == signer.lower()
                 ]
@@ -158,6 +161,11 @@ class Chain:
             name: "not at the node" if each is None else "mined" if each["blockNumber"] else "pooled"
             for name, each in zip(names, found, strict=True)
         }
+
+
+def _is_empty(transaction: Mapping[str, Any]) -> bool:
+    same = transaction["to"] is not None and transaction["to"].lower() == transaction["from"].lower()
+    return same and transaction["input"] == "0x" and int(transaction["value"], 16) == 0
 
 
 def finals(engine: Engine) -> dict[str, Final]:
@@ -285,8 +293,8 @@ def _books(
             yield f"transaction {each.tx_hash} (nonce {each.nonce}, block {each.block}) is no stored attempt"
         elif stored[each.tx_hash].first_sent_at is None:
             yield f"transaction {each.tx_hash} is on chain, and the books say it never left"
-        elif stored[each.tx_hash].noop is not (stored[each.tx_hash].state is SlotState.FINAL_NOOP):
-            what = "empty" if stored[each.tx_hash].noop else "not empty"
+        elif each.empty is not (stored[each.tx_hash].state is SlotState.FINAL_NOOP):
+            what = "empty" if each.empty else "not empty"
             yield f"nonce {each.nonce} is {what} on chain, and {stored[each.tx_hash].state} in the books"
     for tx_hash, attempt in stored.items():
         if "0x" + keccak(attempt.raw).hex() != tx_hash:

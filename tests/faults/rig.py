@@ -137,6 +137,12 @@ class Run:
         return found
 
     @property
+    def taken_back(self) -> Sequence[Mapping[str, Any]]:
+        """What `signers cancel` has told of each nonce."""
+        found: Sequence[Mapping[str, Any]] = json.loads(self.output) if self.output.startswith("[") else ()
+        return found
+
+    @property
     def only_cancelled(self) -> bool:
         """Whether it is a mint that ended with status 1 for nothing but rows that an operator has cancelled."""
         return self.status == 1 and bool(self.left_out) and {each["reason"] for each in self.left_out} == {"cancelled"}
@@ -396,7 +402,11 @@ class Rig:
         with suppress(ProcessLookupError):
             if not going.over:
                 os.kill(going.pid, signal.SIGTERM)
-        return self.ended(going, STOP_SECONDS)
+        run = self.ended(going, STOP_SECONDS)
+        kept = f"/{going.pid}/" in (self.lease_owner() or "")
+        if run.status == 0 and kept and "is left behind" not in run.errors:
+            self.complaints.append(f"a worker that ended in good order has kept its lease: {run}")
+        return run
 
     def ended(self, going: Going, seconds: float = RUN_SECONDS) -> Run:
         """Wait for a run to end, and look at chain and books."""
@@ -625,7 +635,17 @@ class Rig:
             others=self.left_out,
             endings=self.endings,
         )
-        return Result(tuple(self.runs), proof, (*self.complaints, *proof.complaints))
+        return Result(tuple(self.runs), proof, (*self.complaints, *self._check_told(), *proof.complaints))
+
+    def _check_told(self) -> Iterator[str]:
+        """What operators were told of the nonces that they wanted taken back must be what the chain has there."""
+        told = [each for run in self.runs if run.command == "cancel" for each in run.taken_back]
+        there = {each.nonce: each for each in self.chain.transactions_of(self.minter)} if told else {}
+        for each in told:
+            found = there.get(each["nonce"])
+            is_so = found is not None and (found.tx_hash, found.empty) == (each["transaction"], each["withdrawn"])
+            if not is_so:
+                yield f"the operator was told that {each}, and the chain has {found}"
 
     # --------------------------------------------------------------------------------------------------------- outside
 

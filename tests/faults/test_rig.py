@@ -1,7 +1,9 @@
 """The rig can fail: engines that are broken on purpose, books that disagree with the chain, and tables out of date."""
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine
@@ -155,6 +157,14 @@ def test_bytes_that_did_not_pass_the_wire_are_seen(finished: Rig) -> None:
 )
 def test_books_that_disagree_with_the_chain_are_seen(finished: Rig, spoil: str, complaint: str) -> None:
     assert complaint in complaints(finished, spoil=spoil)
+
+
+def test_an_operator_who_was_told_wrongly_is_seen(finished: Rig) -> None:
+    told = json.dumps([{"nonce": 0, "withdrawn": True, "transaction": "0x00"}])
+    finished.runs.append(replace(finished.runs[-1], command="cancel", output=told))
+    said = finished.judge().complaints
+    finished.runs.pop()
+    assert [each.partition(" {")[0] for each in said] == ["the operator was told that"]
 
 
 def test_what_was_final_and_is_not_any_more_is_seen(finished: Rig) -> None:
