@@ -1,6 +1,6 @@
 """The whole rig, long: mints by the thousand under every trouble it knows, on SQLite and on PostgreSQL at once.
 
-    python -m tests.faults.soak                     what `make soak` runs; about twelve minutes on two cores
+    python -m tests.faults.soak                     what `make soak` runs; about ten minutes on two cores
     python -m tests.faults.soak --seed 7            another plan
     python -m tests.faults.soak --keep FOLDER       and keep the logs of the wire
 

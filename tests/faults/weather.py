@@ -49,6 +49,7 @@ class Weather:
         self._roughness = roughness
         self._note = note
         self._until: dict[str, float] = {}
+        self._owed = False
         self._ended = threading.Event()
         self._turn = threading.Lock()
         self.failure: Exception | None = None
@@ -110,6 +111,8 @@ class Weather:
 
     def _tick(self) -> None:
         # Trouble first: after a block there is nothing in the pool that could be lost.
+        if self.rough and self._owed:
+            self._make("dropped from the pool")
         if self.rough and self._draw.random() < self._roughness:
             names = list(self._troubles)
             weights = [self._troubles[name][0] for name in names]
@@ -161,6 +164,8 @@ class Weather:
 
     def _drop(self) -> str:
         pooled = [each["hash"] for each in self._pooled()]
+        # Where nothing waits, what comes next is lost.
+        self._owed = not pooled
         chosen = self._draw.sample(pooled, self._draw.randint(1, len(pooled))) if pooled else []
         for tx_hash in chosen:
             self._chain.ask("anvil_dropTransaction", tx_hash)
