@@ -84,6 +84,11 @@ class Weather:
                 # Gone already where the weather was cleared up meanwhile.
                 self._until.pop("mining paused", None)
 
+    @property
+    def holding(self) -> bool:
+        """Whether no block is made but those that are asked for."""
+        return self._until.get("mining paused") == math.inf
+
     def mine(self, blocks: int = 1) -> None:
         """So many blocks now."""
         with self._turn:
