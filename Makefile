@@ -76,7 +76,7 @@ slither: $(dev) $(node_modules) $(slither) ## slither on the contracts; every fi
 compile: $(dev) $(node_modules) ## compile the contracts and write nftloyalty/artifacts
 	@$(tools) $(python) scripts/compile.py $(ARGS)
 
-soak: $(dev) $(node_modules) ## the fault rig at length: thousands of mints under every trouble, about nine minutes (docs/faults.md)
+soak: $(dev) $(node_modules) ## the fault rig at length: thousands of mints under every trouble, about ten minutes (docs/faults.md)
 	@$(tools) $(python) -m tests.faults.soak $(ARGS)
 
 bench: bench-gas bench-speed bench-checks ## every benchmark

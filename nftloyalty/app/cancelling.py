@@ -11,6 +11,7 @@ from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, signer_of
 from nftloyalty.app.opening import Attached
 from nftloyalty.app.sending import work
+from nftloyalty.domain.intent import OPEN_SLOT_STATES
 from nftloyalty.errors import LoyaltyError, SigningProblem
 from nftloyalty.store import signers, slots
 from nftloyalty.store.engine import begin, read
@@ -18,7 +19,7 @@ from nftloyalty.store.engine import begin, read
 
 @dataclass(frozen=True)
 class Cancelled:
-    """How it ended for one nonce: `withdrawn` = the empty transaction is on chain, else what it stood for is."""
+    """How it ended for good for a nonce: `withdrawn` = the empty transaction is on chain, else what it stood for is."""
 
     nonce: int
     withdrawn: bool
@@ -35,8 +36,9 @@ def cancel(
     tick: Callable[[], None] = lambda: None,
     on_trouble: Callable[[LoyaltyError], None] = lambda trouble: None,
 ) -> list[Cancelled]:
-    """Cancel these nonces of a key (None = all that no block holds), and watch until each is on chain, one way or the
-    other. Asked once, it stays asked: whoever sends with this key goes on with it.
+    """Cancel these nonces of a key (None = all that no block holds), and watch until each is final, one way or the
+    other: before that, where the block of the one is undone, the other may still win. Asked once, it stays asked:
+    whoever sends with this key goes on with it.
 
     Raises SigningProblem if a nonce is not under way; then nothing was changed.
     """
@@ -56,7 +58,7 @@ def cancel(
 
     def done() -> bool:
         with read(app.engine) as tx:
-            return all(slots.get(tx, slot).tx_hash is not None for slot in ids)
+            return all(slots.get(tx, slot).state not in OPEN_SLOT_STATES for slot in ids)
 
     if ids:
         work(

@@ -96,8 +96,7 @@ class Watcher:
             if (receipt := next((it for each in slot.hashes if (it := sight.receipts.get(each)) is not None), None))
         ]
         shown = self._shown(found)
-        self._settle(shown)
-        moved = bool(shown)
+        moved = self._settle(shown)
         # As long as the head is the same, nothing can have happened to a block below it.
         if sight.head.hash != self._settled_at or shown:
             finalized = self._app.node.finalized(self._finality_blocks, sight.head)
@@ -155,8 +154,8 @@ class Watcher:
             shown.append(each)
         return shown
 
-    def _settle(self, shown: Sequence[_Shown]) -> None:
-        """Write it down."""
+    def _settle(self, shown: Sequence[_Shown]) -> bool:
+        """Write down what was shown. Returns whether there was any."""
         for part in _parts(shown):
             included = [
                 Included(
@@ -171,6 +170,7 @@ class Watcher:
             ]
             with begin(self._app.engine) as tx:
                 store.settle(tx, self._lease.row, self._lease.epoch, included, self._app.now())
+        return bool(shown)
 
     def _on_included(self, included: Sequence[WatchedSlot], finalized: int) -> bool:
         """Finalise what can no longer be undone; put under way again what its block was undone of."""

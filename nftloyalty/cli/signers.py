@@ -57,7 +57,8 @@ def cancel(
 ) -> None:
     """Take back what was sent and no block holds, by an empty transaction in its place, and withdraw what was in it.
 
-    It may be mined all the same: then it stands. Ctrl-C is safe; who sends with this key next goes on with it.
+    It may be mined all the same: then it stands. Which of the two it is, is told once it is final. Ctrl-C is safe; who
+    sends with this key next goes on with it.
 
     Example: nftloyalty signers cancel hot --nonce 812
     """

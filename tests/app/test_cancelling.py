@@ -289,6 +289,32 @@ def test_the_command_asks_and_watches_until_it_is_on_chain(stuck: World) -> None
     )
     assert [(each.nonce, each.withdrawn) for each in ended] == [(nonce, True)]
     assert stuck.here.membership.total_supply() == 0
+    assert states(stuck) == {IntentState.CANCELLED: 1}, "told only when nothing can change it any more"
+
+
+def test_where_the_empty_one_is_undone_and_the_other_one_wins_that_is_told(stuck: World) -> None:
+    node = stuck.app.node
+    with engine_of(stuck) as engine:
+        engine.step()
+        (original,) = last_slot(stuck, engine).attempts
+    looks = 0
+
+    def mine_undo_and_mine_the_other() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            assert states(stuck) == {IntentState.BATCHED: 1}
+            node.call("anvil_reorg", [1, []])
+            # Another node's pool has kept it.
+            node.send_raw_many([original.raw])
+        mine(stuck, 1)
+
+    ended = cancelling.cancel(
+        stuck.app, stuck.here.attached, "hot", None, finality_blocks=None, tick=mine_undo_and_mine_the_other
+    )
+    assert [(each.withdrawn, each.tx_hash) for each in ended] == [(False, original.tx_hash)]
+    assert states(stuck) == {IntentState.FINAL: 1}
+    assert stuck.here.membership.total_supply() == 1
 
 
 def test_a_nonce_that_is_not_under_way_is_refused_before_anything_is_asked(stuck: World) -> None:

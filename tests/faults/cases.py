@@ -240,25 +240,34 @@ def _asks_nonce(block: str) -> Callable[[Exchange], bool]:
 # ------------------------------------------------------------------------------------------- answers to a transaction
 
 
-def _sender_and_nonce(exchange: Exchange) -> tuple[str, int]:
-    raw = HexBytes(exchange.items[0]["params"][0])
+def _sender_and_nonce(item: Mapping[str, Any]) -> tuple[str, int]:
+    raw = HexBytes(item["params"][0])
     return str(Account.recover_transaction(raw)), int(TypedTransaction.from_bytes(raw).as_dict()["nonce"])
 
 
+def _refusal(item: Mapping[str, Any], dialect: str, reason: Why) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": item["id"], "error": refusal(dialect, reason, *_sender_and_nonce(item))}
+
+
 def _refuse(exchange: Exchange, injection: Injection, reason: Why) -> str:
+    """All that was handed in, for the same reason."""
     dialect = injection.draw.choice(list(DIALECTS))
-    error = refusal(dialect, reason, *_sender_and_nonce(exchange))
-    exchange.answer_items([{"jsonrpc": "2.0", "id": item["id"], "error": error} for item in exchange.items])
-    return f"{dialect}: {error['message']}"
+    answers = [_refusal(item, dialect, reason) for item in exchange.items]
+    exchange.answer_items(answers)
+    return f"{dialect}: {answers[0]['error']['message']} ({len(answers)})"
 
 
 def _refuse_truly(exchange: Exchange, injection: Injection) -> str:
-    (answer,) = exchange.ask_all(exchange.items)
-    reason = why(answer["error"]) if "error" in answer else None
-    if reason is None:
-        exchange.answer_items([answer])
-        return ""
-    return _refuse(exchange, injection, reason)
+    dialect = injection.draw.choice(list(DIALECTS))
+    answers = exchange.ask_all(exchange.items)
+    told = 0
+    for place, (item, answer) in enumerate(zip(exchange.items, answers, strict=True)):
+        reason = why(answer["error"]) if "error" in answer else None
+        if reason is not None:
+            answers[place] = _refusal(item, dialect, reason)
+            told += 1
+    exchange.answer_items(answers)
+    return f"{dialect}: {told} of {len(answers)}" if told else ""
 
 
 def _refuse_falsely(exchange: Exchange, injection: Injection) -> str:
@@ -279,7 +288,7 @@ def _is_batch(exchange: Exchange) -> bool:
 
 
 def _is_send(exchange: Exchange) -> bool:
-    return exchange.methods == [SEND]
+    return set(exchange.methods) == {SEND}
 
 
 CASES = (

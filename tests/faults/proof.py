@@ -38,9 +38,12 @@ class Minted:
 
 @dataclass(frozen=True)
 class ChainTransaction:
+    """`empty` = it goes to its own sender and carries nothing."""
+
     tx_hash: str
     nonce: int
     block: int
+    empty: bool
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,18 @@ class Chain:
             for log in found
         ]
 
+    def minted_to(self, membership: str, wallets: Collection[str]) -> set[str]:
+        """Those of these wallets that ever got a card."""
+        words = ["0x" + wallet.removeprefix("0x").lower().zfill(64) for wallet in wallets]
+        return {
+            to_checksum_address("0x" + log["topics"][2][-40:])
+            for log in self._logs(membership, [TRANSFER, NOBODY, words])
+        }
+
     def skips(self, membership: str) -> int:
         return len(self._logs(membership, [SKIPPED]))
 
-    def _logs(self, membership: str, topics: list[str]) -> list[Any]:
+    def _logs(self, membership: str, topics: Sequence[str | Sequence[str]]) -> list[Any]:
         query = {"address": membership, "topics": topics, "fromBlock": "0x0", "toBlock": hex(self.head())}
         found: list[Any] = self.ask("eth_getLogs", query)
         return found
@@ -127,7 +138,7 @@ class Chain:
             numbers = range(first, min(first + BLOCKS_AT_ONCE, head + 1))
             for block in self.ask_all([("eth_getBlockByNumber", (hex(number), True)) for number in numbers]):
                 found += [
-                    ChainTransaction(each["hash"], int(each["nonce"], 16), int(block["number"], 16))
+                    ChainTransaction(each["hash"], int(each["nonce"], 16), int(block["number"], 16), _is_empty(each))
                     for each in block["transactions"]
                     if each["from"].lower() == signer.lower()
                 ]
@@ -150,6 +161,11 @@ class Chain:
             name: "not at the node" if each is None else "mined" if each["blockNumber"] else "pooled"
             for name, each in zip(names, found, strict=True)
         }
+
+
+def _is_empty(transaction: Mapping[str, Any]) -> bool:
+    same = transaction["to"] is not None and transaction["to"].lower() == transaction["from"].lower()
+    return same and transaction["input"] == "0x" and int(transaction["value"], 16) == 0
 
 
 def finals(engine: Engine) -> dict[str, Final]:
@@ -243,6 +259,7 @@ def _attempts_of(signer: str) -> Any:
             attempts.c.first_sent_at,
             attempts.c.noop,
             slots.c.nonce,
+            slots.c.state,
             slots.c.to_address,
             slots.c.calldata,
             slots.c.value,
@@ -269,16 +286,23 @@ def _books(
         asked = tx.execute(
             select(intents.c.recipient, intents.c.state, intents.c.tx_hash).where(intents.c.signer == row.id)
         ).all()
+    if twice := [nonce for nonce, count in Counter(each.nonce for each in transactions).items() if count > 1]:
+        yield f"{len(twice)} nonces have more than one transaction on chain, {twice[0]} first"
     for each in transactions:
         if each.tx_hash not in stored:
             yield f"transaction {each.tx_hash} (nonce {each.nonce}, block {each.block}) is no stored attempt"
         elif stored[each.tx_hash].first_sent_at is None:
             yield f"transaction {each.tx_hash} is on chain, and the books say it never left"
+        elif each.empty is not (stored[each.tx_hash].state is SlotState.FINAL_NOOP):
+            what = "empty" if each.empty else "not empty"
+            yield f"nonce {each.nonce} is {what} on chain, and {stored[each.tx_hash].state} in the books"
     for tx_hash, attempt in stored.items():
         if "0x" + keccak(attempt.raw).hex() != tx_hash:
             yield f"the stored bytes of {tx_hash} have another hash"
         elif _call_of(attempt.raw) != (attempt.to_address or "", attempt.calldata, attempt.value) and not attempt.noop:
             yield f"the stored bytes of {tx_hash} carry another call than slot {attempt.nonce}"
+        elif attempt.noop and _call_of(attempt.raw) != (signer, b"", 0):
+            yield f"the stored bytes of {tx_hash} are not empty, and the books say so"
     nonces = sorted(slot.nonce for slot in made)
     if nonces != list(range(len(nonces))):
         yield f"the slots are not contiguous from 0: {nonces}"
@@ -294,6 +318,9 @@ def _books(
     states = Counter(each.state for each in asked if each.recipient not in others)
     if set(states) != {IntentState.FINAL}:
         yield "not all intents are final: " + ", ".join(f"{count} {name}" for name, count in states.items())
+    empty = {tx_hash for tx_hash, attempt in stored.items() if attempt.noop}
+    if impossible := [wallet for wallet, tx_hash in proofs.items() if tx_hash in empty]:
+        yield f"{len(impossible)} cards were minted by what the books call empty, {impossible[0]} first"
     left_in = [each.recipient for each in asked if each.recipient in others and each.state is not IntentState.REJECTED]
     if left_in:
         yield f"{len(left_in)} wallets got a card from somebody else, and the books don't say so, {left_in[0]} first"

@@ -7,9 +7,11 @@ wire (proof.py).
 
 import json
 import os
+import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +23,7 @@ from sqlalchemy import func, select
 
 from nftloyalty.domain.intent import OPEN_SLOT_STATES, IntentState, Kind, SlotState
 from nftloyalty.store.engine import open_engine, read
-from nftloyalty.store.tables import attempts, intents, signers, slots
+from nftloyalty.store.tables import attempts, holdings, intents, signers, slots
 from nftloyalty.vault.keystore import Keystore
 from tests.faults.proof import Chain, Final, Proof, check_finals, finals, prove
 from tests.faults.rigged import Deed, Orders, Strike
@@ -66,7 +68,19 @@ name = "Gold"
 """
 
 # A list runs in seconds what takes minutes on a chain that is paid for: its waits are shortened alike.
-SHORT_TEMPO: Mapping[str, float] = {"lease": 3, "resend": 1.2, "foreign": 8, "behind": 8, "retry": 0.05}
+SHORT_TEMPO: Mapping[str, float] = {
+    "lease": 3,
+    "resend": 1.2,
+    "foreign": 8,
+    "behind": 8,
+    "retry": 0.05,
+    "trouble": 0.1,
+}
+
+# A worker goes on for ever: after so long it is ended though something is left to do.
+WORKER_SECONDS = 45.0
+# One that was asked to end and does not is a fault; one that waits for a node that hangs needs a while.
+STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,16 @@ class Going:
     stable: Stable
     began: float
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.stable.over
+
+    @property
+    def errors(self) -> str:
+        """What it has told its operator so far."""
+        return _text(self.orders.output + ".errors")
+
     def steps(self) -> list[Mapping[str, Any]]:
         """What it has written to its trace so far."""
         return [json.loads(line) for line in _text(self.orders.trace).splitlines()]
@@ -89,6 +113,7 @@ class Run:
     """One run that has ended. `open` slots by state and `rows` are what it left behind."""
 
     number: int
+    command: str
     strike: Strike | None
     status: int
     seconds: float
@@ -113,12 +138,32 @@ class Run:
         return max((each["reserves"] for each in self.trace), default=0)
 
     @property
+    def left_out(self) -> Sequence[Mapping[str, Any]]:
+        """The rows that a mint has left out, each with its reason."""
+        found: Sequence[Mapping[str, Any]] = json.loads(self.output)["rejected"] if self.output.startswith("{") else ()
+        return found
+
+    @property
+    def taken_back(self) -> Sequence[Mapping[str, Any]]:
+        """What `signers cancel` has told of each nonce."""
+        found: Sequence[Mapping[str, Any]] = json.loads(self.output) if self.output.startswith("[") else ()
+        return found
+
+    @property
+    def only_cancelled(self) -> bool:
+        """Whether it is a mint that ended with status 1 for nothing but rows that an operator has cancelled."""
+        return self.status == 1 and bool(self.left_out) and {each["reason"] for each in self.left_out} == {"cancelled"}
+
+    @property
     def said(self) -> str:
         """The last of what it said to its operator."""
         return " ".join(self.errors.split())[-600:]
 
     def __str__(self) -> str:
-        return f"run {self.number} ended with status {self.status} after {self.reserves} reservations: {self.said}"
+        return (
+            f"run {self.number} ({self.command}) ended with status {self.status} after {self.reserves} reservations: "
+            f"{self.said}"
+        )
 
 
 @dataclass(frozen=True)
@@ -173,6 +218,7 @@ class Rig:
         self.members = folder / "members-0.csv"
         self.everybody = folder / "everybody.csv"
         self.runs: list[Run] = []
+        self.commands: dict[int, str] = {}
         self.complaints: list[str] = []
         self.resumed = 0
         self.membership = ""
@@ -290,6 +336,7 @@ class Rig:
         """Orders for the next run: a command as an operator would type it."""
         number = self._started
         self._started += 1
+        self.commands[number] = command_of(arguments)
         return Orders(
             arguments=("--program", str(self.folder / "program.toml"), *arguments),
             environment={
@@ -323,6 +370,14 @@ class Rig:
     def mint_orders(self, strike: Strike | None = None, members: Path | None = None) -> Orders:
         return self.orders("mint", str(members or self.members), "--json", strike=strike)
 
+    def worker_orders(self, strike: Strike | None = None) -> Orders:
+        """A worker for the minter's key alone: the proof is about one key."""
+        return self.orders("worker", "--key", "hot", strike=strike)
+
+    def cancel_orders(self, strike: Strike | None = None) -> Orders:
+        """Take back all that is under way."""
+        return self.orders("signers", "cancel", "hot", "--all", "--json", strike=strike)
+
     def run(self, *arguments: str, strike: Strike | None = None) -> Run:
         return self.ended(self.go(self.orders(*arguments, strike=strike)))
 
@@ -331,11 +386,41 @@ class Rig:
         left behind."""
         return self.ended(self.go(self.mint_orders(strike, members)))
 
+    def cancel(self, strike: Strike | None = None) -> Run:
+        return self.ended(self.go(self.cancel_orders(strike)))
+
+    def work(self, strike: Strike | None = None) -> Run:
+        """Run `nftloyalty worker` until it is struck down, all is done, or its signer is halted."""
+        return self.watch(self.go(self.worker_orders(strike)))
+
+    def watch(self, going: Going) -> Run:
+        """Wait for a run to end; a worker without anything left to do, or too much in its way, is ended."""
+        if self.commands[going.number] != "worker":
+            return self.ended(going)
+        deadline = time.monotonic() + WORKER_SECONDS
+        while not (going.over or self.idle() or self.halted() is not None) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.stop(going)
+
+    def stop(self, going: Going) -> Run:
+        """End a worker as service managers do, if it has not ended by itself."""
+        # Before it says that it is at work, it has not learned yet how to end in good order.
+        wait_until(lambda: going.over or "Sending with" in going.errors, "a worker at work")
+        with suppress(ProcessLookupError):
+            if not going.over:
+                os.kill(going.pid, signal.SIGTERM)
+        run = self.ended(going, STOP_SECONDS)
+        kept = f"/{going.pid}/" in (self.lease_owner() or "")
+        if run.status == 0 and kept and "is left behind" not in run.errors:
+            self.complaints.append(f"a worker that ended in good order has kept its lease: {run}")
+        return run
+
     def ended(self, going: Going, seconds: float = RUN_SECONDS) -> Run:
         """Wait for a run to end, and look at chain and books."""
         status = going.stable.wait(going.pid, seconds)
         run = Run(
             number=going.number,
+            command=self.commands[going.number],
             strike=going.orders.strike,
             status=status,
             seconds=time.monotonic() - going.began,
@@ -348,7 +433,7 @@ class Rig:
         for name in (going.orders.trace, going.orders.output, going.orders.output + ".errors"):
             Path(name).unlink(missing_ok=True)
         self.runs.append(run)
-        self.wire.write(run=run.number, status=status, strike=str(run.strike), said=run.said)
+        self.wire.write(run=run.number, command=run.command, status=status, strike=str(run.strike), said=run.said)
         self.look()
         return run
 
@@ -357,8 +442,17 @@ class Rig:
         now = finals(self.engine)
         self.complaints += check_finals(self.chain, self._final, now, self.finality)
         self._final = now
+        self._look_at_cancelled()
         if self.block_seconds and self.weather.failure is not None:
             raise RigFailure(f"the weather has ended: {self.weather.failure}") from self.weather.failure
+
+    def _look_at_cancelled(self) -> None:
+        """A row is cancelled for good only when nothing that was ever signed for it can be mined any more."""
+        before = self._cancelled()
+        minted = self.chain.minted_to(self.membership, sorted(before)) if before else set()
+        # Another process may have asked for them again meanwhile.
+        if wrong := minted & before & (self._cancelled() if minted else before):
+            self.complaints.append(f"{len(wrong)} rows are cancelled and have a card, {min(wrong)} first")
 
     def resume(self, name: str = "hot") -> Run:
         """What an operator does about a halted signer (docs/operating.md), as soon as it can be done."""
@@ -401,6 +495,39 @@ class Rig:
         with read(self.engine) as tx:
             return {row[0]: row[1] for row in tx.execute(query)}
 
+    def _cancelled(self) -> set[str]:
+        query = select(intents.c.recipient).where(
+            intents.c.kind == Kind.MINT_CARD, intents.c.state == IntentState.CANCELLED
+        )
+        with read(self.engine) as tx:
+            return {str(wallet) for wallet in tx.execute(query).scalars()}
+
+    def being_cancelled(self) -> int:
+        """How many of the minter's slots are not final and an operator wants them taken back."""
+        query = select(func.count()).select_from(slots).join(signers)
+        asked = slots.c.cancel_asked_at.is_not(None) & slots.c.state.in_(list(OPEN_SLOT_STATES))
+        with read(self.engine) as tx:
+            return int(tx.execute(query.where(signers.c.address == self.minter, asked)).scalar_one())
+
+    def cancel_ends(self) -> Counter[SlotState]:
+        """How the slots ended that an operator wanted taken back."""
+        query = select(slots.c.state, func.count()).where(slots.c.cancel_asked_at.is_not(None))
+        with read(self.engine) as tx:
+            return Counter({row[0]: row[1] for row in tx.execute(query.group_by(slots.c.state))})
+
+    def idle(self) -> bool:
+        """Whether nothing is left to do: what is on chain is final, if blocks are made by themselves."""
+        states = self.states()
+        busy = {IntentState.RECEIVED, IntentState.BATCHED} | ({IntentState.INCLUDED} if self.block_seconds else set())
+        return not busy & set(states)
+
+    def halted(self) -> str | None:
+        """Why the minter may send nothing more."""
+        with read(self.engine) as tx:
+            query = select(signers.c.halted).where(signers.c.address == self.minter)
+            reason: str | None = tx.execute(query).scalar_one_or_none()
+            return reason
+
     def slot_count(self) -> int:
         """How many nonces of the minter have been reserved so far."""
         with read(self.engine) as tx:
@@ -409,7 +536,7 @@ class Rig:
 
     def attempts_beyond_the_first(self) -> int:
         with read(self.engine) as tx:
-            return int(tx.execute(select(func.count()).where(attempts.c.seq > 0)).scalar_one())
+            return int(tx.execute(select(func.count()).where(attempts.c.seq > 0, ~attempts.c.noop)).scalar_one())
 
     def lease_owner(self) -> str | None:
         with read(self.engine) as tx:
@@ -446,8 +573,11 @@ class Rig:
         return self.judge()
 
     def finish(self) -> None:
-        """With an honest node and in fair weather, run everybody's list until all is final, within bounds."""
+        """With an honest node and in fair weather, run everybody's list until all is final, within bounds. What was
+        cancelled is asked for again."""
         with self.calm():
+            if self.being_cancelled():
+                self._end_cancelling()
             for last in (False, True):
                 left = self.states()
                 run = self.run("mint", str(self.everybody), "--json")
@@ -462,11 +592,23 @@ class Rig:
                     self.complaints.append(f"not all of {wanted} are final: {run.output}")
                 self.weather.mine(self.finality + 1)
 
+    def _end_cancelling(self) -> None:
+        """Let what an operator wanted taken back come to its end, one way or the other."""
+        left = self.states()
+        run = self.run("mint", str(self.everybody), "--json")
+        if run.status == 3 and "is halted" in run.errors:
+            self.resume()
+            run = self.run("mint", str(self.everybody), "--json")
+        if run.status != 0 and not run.only_cancelled:
+            self.complaints.append(f"had nothing in its way but what was cancelled: {run}")
+        self._check_bounds(run, left)
+
     def _check_bounds(self, run: Run, left: Mapping[IntentState, int]) -> None:
         """With an honest node everything is included in bounded blocks, once the sender has started."""
         if not self.block_seconds or not run.trace:
             return
-        unsettled = sum(left.get(state, 0) for state in (IntentState.RECEIVED, IntentState.BATCHED))
+        todo = (IntentState.RECEIVED, IntentState.BATCHED, IntentState.CANCELLED)
+        unsettled = sum(left.get(state, 0) for state in todo)
         unsettled += self.rows - sum(left.values())
         # What waits for its resending, then each window of batches with a block to spare, twice over.
         resend = self.tempo.get("resend", 15) / self.block_seconds
@@ -474,6 +616,19 @@ class Rig:
         took = self.weather.blocks_between(run.trace[0]["at"], run.trace[-1]["at"])
         if took > most:
             self.complaints.append(f"run {run.number} took {took} blocks for {unsettled} rows; {most:.0f} should do")
+
+    def check_index(self) -> None:
+        """The index, brought up to the head by an honest node, must know the cards that the chain's logs tell of."""
+        with self.calm():
+            run = self.run("index", "catch-up")
+            if run.status != 0:
+                self.complaints.append(f"the index had nothing in its way: {run}")
+        with read(self.engine) as tx:
+            known = tx.execute(select(holdings.c.wallet).where(holdings.c.joined_at > 0)).scalars()
+            wallets = {to_checksum_address(wallet) for wallet in known}
+        there = {each.wallet for each in self.chain.minted(self.membership)}
+        if wallets != there:
+            self.complaints.append(f"the index knows {len(wallets):,} holders, and the chain has {len(there):,}")
 
     def judge(self) -> Result:
         """Prove what can be proved about the state of chain and books now."""
@@ -487,7 +642,17 @@ class Rig:
             others=self.left_out,
             endings=self.endings,
         )
-        return Result(tuple(self.runs), proof, (*self.complaints, *proof.complaints))
+        return Result(tuple(self.runs), proof, (*self.complaints, *self._check_told(), *proof.complaints))
+
+    def _check_told(self) -> Iterator[str]:
+        """What operators were told of the nonces that they wanted taken back must be what the chain has there."""
+        told = [each for run in self.runs if run.command == "cancel" for each in run.taken_back]
+        there = {each.nonce: each for each in self.chain.transactions_of(self.minter)} if told else {}
+        for each in told:
+            found = there.get(each["nonce"])
+            is_so = found is not None and (found.tx_hash, found.empty) == (each["transaction"], each["withdrawn"])
+            if not is_so:
+                yield f"the operator was told that {each}, and the chain has {found}"
 
     # --------------------------------------------------------------------------------------------------------- outside
 
@@ -501,6 +666,11 @@ class Rig:
         tx_hash: str = self.chain.ask("eth_sendTransaction", fields)
         self.chain.ask("anvil_stopImpersonatingAccount", sender)
         return tx_hash
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """What stands for a command in the report: `cancel` for `signers cancel`."""
+    return arguments[1] if arguments[0] == "signers" else arguments[0]
 
 
 def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:

@@ -14,6 +14,7 @@ import resource
 import signal
 import sqlite3
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -26,25 +27,27 @@ from typing import Any
 
 from sqlalchemy import Engine, event, make_url, select, update
 
-from nftloyalty.app import gathering, leases, sending, settling
+from nftloyalty.app import gathering, leases, sending, settling, working
 from nftloyalty.app.sending import Sender
 from nftloyalty.app.settling import Watcher
 from nftloyalty.chain.client import HintKind, Node
 from nftloyalty.cli import main as command_line
 from nftloyalty.domain.intent import IntentState
-from nftloyalty.store import intents
+from nftloyalty.store import intents, slots
 from nftloyalty.store import sending as steps
 from nftloyalty.store.engine import begin, open_engine
 from nftloyalty.store.tables import attempts
 from nftloyalty.store.tables import intents as intents_table
+from nftloyalty.store.tables import slots as slots_table
 
 
 @dataclass(frozen=True)
 class Step:
     """A moment that a run can be struck at: just before or after the `attribute` of `owner` is called.
 
-    `unsent` = the bytes are stored and have not been sent. `open` = a database transaction is open then. With `only`
-    just those calls count whose answer (after) or arguments (before) it says yes to.
+    `unsent` = the bytes are stored and have not been sent. `open` = a database transaction is open then. `cancels` =
+    only passed where something is being cancelled. With `only` just those calls count whose answer (after) and
+    arguments it says yes to.
     """
 
     name: str
@@ -54,17 +57,38 @@ class Step:
     says: str
     unsent: bool = False
     open: bool = False
+    cancels: bool = False
     only: Callable[[tuple[Any, ...]], bool] = lambda values: True
 
 
 def _another(values: tuple[Any, ...]) -> bool:
-    """Whether one of the attempts that were stored is not the first of its slot."""
-    return any(attempt.seq for attempt in values[0])
+    """Whether one of the attempts that were stored carries again what its slot is for."""
+    return any(attempt.seq and not attempt.noop for attempt in values[0])
 
 
 def _some(values: tuple[Any, ...]) -> bool:
     """Whether the call had, or brought, anything to work on: its answer, or its first argument behind `self`."""
     return bool(values[0] if isinstance(values[0], list | bool) else values[1])
+
+
+def _empty_stored(values: tuple[Any, ...]) -> bool:
+    """Whether one of the attempts that were stored is empty."""
+    return any(attempt.noop for attempt in values[0])
+
+
+def _empty(values: tuple[Any, ...]) -> bool:
+    """Whether one of the attempts that a method of the sender was given is empty."""
+    return any(attempt.noop for attempt in values[-1])
+
+
+def _empty_found(values: tuple[Any, ...]) -> bool:
+    """Whether one of the receipts that a method of the watcher was given is an empty attempt's."""
+    return any(each.receipt.tx_hash in each.slot.noops for each in values[-1])
+
+
+def _empty_final(values: tuple[Any, ...]) -> bool:
+    """Whether one of the slots that the watcher has finalised ended with an empty attempt."""
+    return any(slot.tx_hash in slot.noops for slot in values[-1])
 
 
 # The one place that knows the engine's steps by the names of its methods, in the order in which they are passed. Each
@@ -93,7 +117,69 @@ STEPS = (
     Step("final-seen", "before", Watcher, "_finalise", "found final, nothing written"),
     Step("finalising", "after", steps, "finalise", "finality written, not committed", open=True),
     Step("finalised", "after", Watcher, "_finalise", "finalised"),
+    Step(
+        "asking",
+        "after",
+        slots,
+        "ask_cancel",
+        "cancelling asked for, not committed",
+        open=True,
+        cancels=True,
+        only=lambda values: values[0] > 0,
+    ),
+    Step("asked", "before", Sender, "_sign_noop", "cancelling asked for, nothing empty signed", cancels=True),
+    Step(
+        "emptying",
+        "after",
+        steps,
+        "store_attempts",
+        "an empty attempt written, not committed",
+        open=True,
+        cancels=True,
+        only=_empty_stored,
+    ),
+    Step(
+        "emptied",
+        "after",
+        Sender,
+        "_sign_noop",
+        "an empty attempt stored, not marked as sent",
+        unsent=True,
+        cancels=True,
+    ),
+    Step(
+        "empty-marked",
+        "after",
+        Sender,
+        "_mark_sent",
+        "an empty attempt marked as sent, not sent",
+        unsent=True,
+        cancels=True,
+        only=_empty,
+    ),
+    Step("empty-sent", "after", Sender, "_send", "an empty attempt sent and answered", cancels=True, only=_empty),
+    Step(
+        "empty-seen",
+        "before",
+        Watcher,
+        "_settle",
+        "an empty attempt's receipt seen, nothing written",
+        cancels=True,
+        only=_empty_found,
+    ),
+    Step(
+        "empty-settled",
+        "after",
+        Watcher,
+        "_settle",
+        "an empty attempt's receipt settled, not final",
+        cancels=True,
+        only=_empty_found,
+    ),
+    Step("withdrawing", "after", intents, "cancel", "rows withdrawn, not committed", open=True, cancels=True),
+    Step("withdrawn", "after", Watcher, "_finalise", "rows withdrawn", cancels=True, only=_empty_final),
 )
+CANCEL_STEPS = tuple(step.name for step in STEPS if step.cancels)
 STEP = {step.name: step for step in STEPS}
 
 # What the engine waits for, by the name under which a rig shortens it. Each is taken from the module that holds it.
@@ -103,6 +189,7 @@ TEMPO: Mapping[str, tuple[Any, str, Callable[[float], Any]]] = {
     "foreign": (settling, "FOREIGN_AFTER", lambda seconds: timedelta(seconds=seconds)),
     "behind": (settling, "BEHIND_AFTER", lambda seconds: timedelta(seconds=seconds)),
     "retry": (sending, "RETRY_PAUSES", lambda seconds: (seconds,) * 40),
+    "trouble": (working, "PAUSE_AFTER_TROUBLE_SECONDS", float),
 }
 
 
@@ -178,6 +265,8 @@ class Bomb:
         self._strike = orders.strike
         # Each line is handed to the kernel at once: what is written is there after a SIGKILL too.
         self._trace = os.open(orders.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # A worker's hands are threads: the trace tells their steps one after the other.
+        self._turn = threading.Lock()
         self._reserves = 0
         self._count = 0
         self._files: list[sqlite3.Connection] = []
@@ -205,8 +294,11 @@ class Bomb:
         return wrapper
 
     def _pass(self, step: Step, values: tuple[Any, ...]) -> None:
-        if not step.only(values):
-            return
+        if step.only(values):
+            with self._turn:
+                self._note(step, values)
+
+    def _note(self, step: Step, values: tuple[Any, ...]) -> None:
         if step.name == "reserved":
             self._reserves += len(values[0])
         strike = self._strike
@@ -279,9 +371,28 @@ def _trust_the_node(send_raw_many: Callable[..., Any]) -> Callable[..., Any]:
     return broken
 
 
+def _cancel_at_once(ask_cancel: Callable[..., Any]) -> Callable[..., Any]:
+    """To take the wish for the deed: rows are withdrawn when it is asked for, and what was sent may still be mined."""
+
+    def broken(tx: Any, signer: int, nonces: Any, now: Any) -> Any:
+        asked = ask_cancel(tx, signer, nonces, now)
+        theirs = select(slots_table.c.id).where(
+            slots_table.c.signer == signer, slots_table.c.cancel_asked_at.is_not(None)
+        )
+        tx.execute(
+            update(intents_table)
+            .where(intents_table.c.slot.in_(theirs), intents_table.c.state == IntentState.BATCHED)
+            .values(state=IntentState.CANCELLED, slot=None, position=None)
+        )
+        return asked
+
+    return broken
+
+
 BROKEN: Mapping[str, tuple[tuple[Any, str], Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
     "sends first": ((steps, "store_attempts"), _send_first),
     "trusts the node": ((Node, "send_raw_many"), _trust_the_node),
+    "cancels at once": ((slots, "ask_cancel"), _cancel_at_once),
 }
 """Engines with a known mistake, by name: the call that is replaced, and what makes the replacement of it."""
 

@@ -4,28 +4,34 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
 from sqlalchemy import make_url, select
 
-from nftloyalty.domain.intent import SlotState
+from nftloyalty.domain.intent import IntentState, SlotState
 from nftloyalty.domain.words import card_item
 from nftloyalty.store.engine import read
 from nftloyalty.store.tables import attempts
 from tests.faults.cases import Bounds, Drawn
 from tests.faults.cutting import Cut, Cutter
-from tests.faults.rig import Rig, Run, wait_until
-from tests.faults.rigged import STEPS, Deed, Strike
+from tests.faults.rig import Going, Rig, Run, wait_until
+from tests.faults.rigged import STEPS, Deed, Orders, Strike
 from tests.faults.stable import Stable, stopped
 from tests.faults.weather import DEAREST_GWEI, GWEI
 
 # A sleeping process that is in the middle of a transaction keeps everybody from writing, not only its successor: what
-# is tried there is the database's patience, and no step of ours. The steps left out by name need more than a plain run.
+# is tried there is the database's patience, and no step of ours. On SQLite that goes for all of a worker's threads. The
+# steps left out by name need more than a plain run.
 SLEEPING_STEPS = tuple(
-    step.name for step in STEPS if not step.open and step.name not in ("undone", "final-seen", "finalised")
+    step.name
+    for step in STEPS
+    if not step.open and not step.cancels and step.name not in ("undone", "final-seen", "finalised")
 )
+# The same of a cancelling, until what is empty has been sent.
+CANCELLING_STEPS = ("asked", "emptied", "empty-marked", "empty-sent")
 FILLED_STEPS = (
     "between",
     "gathered",
@@ -50,34 +56,147 @@ def _expect(rig: Rig, run: Run, status: int, *words: str) -> None:
 # -------------------------------------------------------------------------------------------------------- two at once
 
 
-def stale_sender(rig: Rig, other: Stable, step: str) -> None:
+def stale_sender(rig: Rig, other: Stable, step: str, *, workers: bool = False) -> None:
     """A sender is put to sleep at a step, another takes over once the lease has ended, and the first wakes up while the
-    second is at work. It may send nothing but what it had marked as sent before it slept: those bytes, which its
-    successor may have sent too, are the slot's only ones."""
-    rig.tempo["lease"] = 1.5
-    rig.add_list(6 * rig.window * rig.batch)
-    sleeper = rig.go(rig.mint_orders(Strike(step, reserves=1, deed=Deed.STOP)))
-    wait_until(lambda: stopped(sleeper.pid), f"a sleeper at {step!r}")
+    second is at work. Both are mints of the same list, or `workers`."""
+    rig.add_list(4 * rig.window * rig.batch)
+    make = rig.worker_orders if workers else rig.mint_orders
+    if workers and not rig.mint(Strike("between")).killed:
+        rig.complaints.append("a list could not be accepted")
+    with _short_lease(rig):
+        _wake(rig, _put_to_sleep(rig, other, make(Strike(step, reserves=1, deed=Deed.STOP)), make(), "sent"))
+
+
+def stale_canceller(rig: Rig, other: Stable, step: str) -> None:
+    """The same with one who takes back what is under way, and a worker that goes on with it."""
+    with rig.weather.held(), _short_lease(rig):
+        _leave_under_way(rig)
+        sleepers = rig.cancel_orders(Strike(step, deed=Deed.STOP))
+        asleep = _put_to_sleep(rig, other, sleepers, rig.worker_orders(), "empty-sent")
+    _wake(rig, asleep)
+
+
+@contextmanager
+def _short_lease(rig: Rig) -> Iterator[None]:
+    """A sleeper is not waited for longer than it takes to be sure that it sleeps."""
+    usual, rig.tempo["lease"] = rig.tempo["lease"], 1
+    yield
+    rig.tempo["lease"] = usual
+
+
+@dataclass(frozen=True)
+class _Asleep:
+    """A run that sleeps, the one that goes on meanwhile, and the hashes of what the sleeper had marked and not sent."""
+
+    sleeper: Going
+    successor: Going
+    marked: Collection[str]
+
+
+def _put_to_sleep(rig: Rig, other: Stable, sleepers: Orders, successors: Orders, until: str) -> _Asleep:
+    """A run is put to sleep by its orders, and another goes on and passes a step."""
+    sleeper = rig.go(sleepers)
+    wait_until(lambda: stopped(sleeper.pid), f"a sleeper at {sleepers.strike}")
     marked = _marked(rig) - {"0x" + keccak(each.raw).hex() for each in rig.sent_by(sleeper.number)}
-    successor = rig.go(rig.mint_orders(), other)
-    wait_until(lambda: any(each["step"] == "sent" for each in successor.steps()), "a successor at work")
+    successor = rig.go(successors, other)
+    wait_until(lambda: _passed(successor, until), "a successor at work")
+    return _Asleep(sleeper, successor, marked)
+
+
+def _wake(rig: Rig, asleep: _Asleep) -> None:
+    """The sleeper may send nothing but what it had marked as sent before it slept: those bytes, which its successor may
+    have sent too, are the only ones of their nonce that are marked."""
     awake = time.monotonic()
-    os.kill(sleeper.pid, signal.SIGCONT)
-    second = rig.ended(successor)
+    os.kill(asleep.sleeper.pid, signal.SIGCONT)
+    second = rig.watch(asleep.successor)
     # From here on the first may take the lease again, as anybody may; nothing is left to be sent then.
-    first = rig.ended(sleeper)
+    first = rig.watch(asleep.sleeper)
     for run in (first, second):
         _expect(rig, run, 0)
-    for sent in rig.sent_by(sleeper.number, awake):
+    for sent in rig.sent_by(asleep.sleeper.number, awake):
         tx_hash = "0x" + keccak(sent.raw).hex()
-        if tx_hash not in marked:
-            rig.complaints.append(f"a sender that was fenced out at {step!r} sent {tx_hash}")
+        if tx_hash not in asleep.marked:
+            strike = asleep.sleeper.orders.strike
+            rig.complaints.append(f"a {first.command} that was fenced out, {strike}, sent {tx_hash}")
 
 
 def _marked(rig: Rig) -> set[str]:
     with read(rig.engine) as tx:
         query = select(attempts.c.tx_hash).where(attempts.c.first_sent_at.is_not(None))
         return set(tx.execute(query).scalars())
+
+
+# --------------------------------------------------------------------------------------------------------- cancelling
+
+
+def cancelled_in_time(rig: Rig) -> None:
+    """What is under way gives way to what is empty: its rows are withdrawn, and asked for again they are minted."""
+    with rig.weather.held():
+        _leave_under_way(rig)
+        going = _cancel_until(rig, "empty-sent")
+    _expect_told(rig, rig.ended(going), withdrawn=True)
+    if rig.states().get(IntentState.CANCELLED, 0) != 2 * rig.batch:
+        rig.complaints.append(f"{2 * rig.batch} rows should be cancelled: {rig.states()}")
+
+
+def cancelled_too_late(rig: Rig, step: str) -> None:
+    """Who cancels is killed at a step, and a block takes in what was to be taken back: it stands, and that is told."""
+    with rig.weather.held():
+        _leave_under_way(rig)
+        run = rig.cancel(Strike(step))
+        if not run.killed:
+            rig.complaints.append(f"should have been killed at {step!r}: {run}")
+        rig.weather.mine()
+    _expect_told(rig, rig.cancel(), withdrawn=False)
+    _expect_minted(rig)
+
+
+def cancelled_and_undone(rig: Rig) -> None:
+    """What is empty was in a block, the block is undone, and what was to be taken back, which another node's pool has
+    kept, takes its place: then it stands, and that is told."""
+    with rig.weather.held():
+        kept = _leave_under_way(rig)
+        going = _cancel_until(rig, "empty-sent")
+        rig.weather.mine()
+        wait_until(lambda: _passed(going, "empty-settled"), "empty transactions in a block")
+        rig.weather.reorg(1)
+        for raw in kept:
+            rig.chain.ask("eth_sendRawTransaction", "0x" + raw.hex())
+        rig.weather.mine()
+    _expect_told(rig, rig.ended(going), withdrawn=False)
+    _expect_minted(rig)
+
+
+def _leave_under_way(rig: Rig) -> list[bytes]:
+    """Two transactions in the pool, and nobody who sends; their bytes."""
+    rig.endings.add(SlotState.FINAL_NOOP)
+    rig.add_list(2 * rig.batch)
+    run = rig.mint(Strike("sent", reserves=2))
+    if not run.killed:
+        rig.complaints.append(f"should have been killed at 'sent': {run}")
+    return [each.raw for each in rig.sent_by(run.number)]
+
+
+def _cancel_until(rig: Rig, step: str) -> Going:
+    going = rig.go(rig.cancel_orders())
+    wait_until(lambda: _passed(going, step), f"a cancelling at {step!r}")
+    return going
+
+
+def _passed(going: Going, step: str) -> bool:
+    return any(each["step"] == step for each in going.steps())
+
+
+def _expect_minted(rig: Rig) -> None:
+    if set(rig.states()) != {IntentState.FINAL}:
+        rig.complaints.append(f"what was mined all the same should be final: {rig.states()}")
+
+
+def _expect_told(rig: Rig, run: Run, *, withdrawn: bool) -> None:
+    """The operator must be told of two nonces that they ended so; that it is true, is for the proof."""
+    _expect(rig, run, 0)
+    if [each["withdrawn"] for each in run.taken_back] != 2 * [withdrawn]:
+        rig.complaints.append(f"two nonces should be told as withdrawn={withdrawn}: {run.output}")
 
 
 # ----------------------------------------------------------------------------------------------------------- database
@@ -238,7 +357,8 @@ def wrong_nonces(rig: Rig) -> None:
         slots = rig.slot_count()
         run = rig.mint()
         rig.wire.faults = None
-        if not words:
+        if not words or (run.status == 0 and lie == "nonce too high"):
+            # Told too high twice, and no lower the second time, it goes by a third answer: the one as of the head.
             _expect(rig, run, 0)
             continue
         _expect(rig, run, 3, *words)

@@ -1,6 +1,6 @@
 """The whole rig, long: mints by the thousand under every trouble it knows, on SQLite and on PostgreSQL at once.
 
-    python -m tests.faults.soak                     what `make soak` runs; about nine minutes on two cores
+    python -m tests.faults.soak                     what `make soak` runs; about ten minutes on two cores
     python -m tests.faults.soak --seed 7            another plan
     python -m tests.faults.soak --keep FOLDER       and keep the logs of the wire
 
@@ -10,13 +10,14 @@ back or left unproven, or if less was injected than was to be.
 """
 
 import argparse
+import math
 import shutil
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ from tests.faults.cases import CASES
 from tests.faults.cutting import KINDS, Cut, Cutter, Moment
 from tests.faults.rig import SHORT_TEMPO, Rig
 from tests.faults.rigged import STEPS, Deed
-from tests.faults.scenes import FILLED_STEPS, SLEEPING_STEPS
+from tests.faults.scenes import CANCELLING_STEPS, FILLED_STEPS, SLEEPING_STEPS
 from tests.faults.servers import copy_of, running_anvil, running_postgresql
 from tests.faults.stable import RigFailure, Stable
 from tests.faults.storm import Aims, Log, ride_out
@@ -43,9 +44,19 @@ BATCH = 10
 LEAST_MINTS = 5_000
 LEAST_KILLS = 150
 LEAST_KILLS_EACH = 10
+# Of all kills, those that are to hit workers.
+LEAST_SHARE_OF_WORKERS = 1 / 3
 LEAST_REORGS = 50
 LEAST_FAULTS = 1_000
 LEAST_FAULTS_EACH = 10
+
+# What is killed, as the report names it.
+COMMANDS = ("mint", "worker", "cancel")
+CANCEL_ENDS = {
+    SlotState.FINAL_NOOP: "what was empty has won",
+    SlotState.FINAL: "what was to be taken back has won",
+    SlotState.FINAL_REVERTED: "what was to be taken back has failed",
+}
 
 # For each of the two lanes.
 AIMS = Aims(rows=2_400, kills_each=5, reorgs=30, faults=550, faults_each=5)
@@ -67,11 +78,14 @@ class Act:
 
 @dataclass
 class Tally:
-    """What all acts of a lane have done and found."""
+    """What all acts of a lane have done and found. `asked_by` counts injected faults by case and the command that had
+    asked, `cancelled` how the nonces ended that were to be taken back."""
 
     acts: list[Act] = field(default_factory=list)
     storm: Log = field(default_factory=Log)
     injected: Counter[str] = field(default_factory=Counter)
+    asked_by: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cancelled: Counter[SlotState] = field(default_factory=Counter)
     weather: Counter[str] = field(default_factory=Counter)
     scenes: Counter[str] = field(default_factory=Counter)
     undone: int = 0
@@ -140,13 +154,19 @@ class Lane:
             **options,
         }
         with running_anvil() as node_url, Rig(folder, node_url, url, **given) as rig:  # type: ignore[arg-type]
-            yield rig
-            self.tally.injected += rig.wire.injected
-            self.tally.weather += rig.weather.counts
-            self.tally.undone += rig.weather.undone
-            self.tally.sendings += len(rig.wire.passed)
+            try:
+                yield rig
+            finally:
+                # Also of an act that comes to no good end.
+                self.tally.injected += rig.wire.injected
+                for (case, number), count in rig.wire.injected_in.items():
+                    self.tally.asked_by[case, rig.commands[number]] += count
+                self.tally.weather += rig.weather.counts
+                self.tally.undone += rig.weather.undone
+                self.tally.sendings += len(rig.wire.passed)
+                self.tally.resumed += rig.resumed
+            self.tally.cancelled += rig.cancel_ends()
             self.tally.attempts += rig.attempts_beyond_the_first()
-            self.tally.resumed += rig.resumed
 
     def _prove(self, name: str, rig: Rig, began: float) -> None:
         """The proof of an act whose rig has come to its end."""
@@ -177,13 +197,23 @@ class Lane:
                         f"{rig.wire.injected.total()} faults"
                     )
 
-            self.tally.storm = ride_out(rig, self._aims, progress)
+            # Workers of several machines share a server: there two of them are at work beside each other.
+            self.tally.storm = ride_out(rig, self._aims, progress, beside=None if self._server is None else self._other)
             rig.finish()
+            rig.check_index()
             self._prove("storm", rig, began)
 
     def _scenes(self) -> Iterator[tuple[str, Callable[[str], None]]]:
         """The scenes of this lane by their names, as the report shows them."""
         yield "a sleeper wakes up", self._sleepers
+        yield "who cancels sleeps and wakes up", self._cancelling_sleepers
+        yield "taken back in time", lambda name: self._chain_scene(name, scenes.cancelled_in_time)
+        for step in ("asked", "emptied", "empty-marked"):
+            yield (
+                f"mined all the same ({step})",
+                lambda name, step=step: self._chain_scene(name, lambda rig: scenes.cancelled_too_late(rig, step)),  # type: ignore[misc]
+            )
+        yield "taken back, and the block undone", lambda name: self._chain_scene(name, scenes.cancelled_and_undone)
         for step in ("reserved", "stored", "marked", "settled"):
             yield f"an old copy put back ({step})", lambda name, step=step: self._put_back(name, step)  # type: ignore[misc]
         if self._server is None:
@@ -208,9 +238,20 @@ class Lane:
         # Every other step in each lane: together they are all.
         steps = SLEEPING_STEPS[self._server is not None :: 2]
         with self._rig(name, window=2) as rig:
-            for step in steps:
-                scenes.stale_sender(rig, self._other, step)
-                self.tally.scenes["senders woken after their lease"] += 1
+            for number, step in enumerate(steps):
+                # Asleep, a worker's index may be in the middle of a transaction: on SQLite nobody else writes then.
+                workers = self._server is not None and bool(number % 2)
+                scenes.stale_sender(rig, self._other, step, workers=workers)
+                self.tally.scenes[f"{'workers' if workers else 'mints'} woken after their lease"] += 1
+            rig.finish()
+            self._prove(name, rig, began)
+
+    def _cancelling_sleepers(self, name: str) -> None:
+        began = time.monotonic()
+        with self._rig(name, window=2) as rig:
+            for step in CANCELLING_STEPS[self._server is not None :: 2]:
+                scenes.stale_canceller(rig, self._other, step)
+                self.tally.scenes["cancelling ones woken after their lease"] += 1
             rig.finish()
             self._prove(name, rig, began)
 
@@ -277,10 +318,12 @@ def verdicts(lanes: Sequence[Lane]) -> list[str]:
         f"{lane.database}: {act.name}: {each}" for lane in lanes for act in lane.tally.acts for each in act.complaints
     ]
     kills = sum((lane.tally.storm.kills for lane in lanes), Counter[str]())
+    of_workers = sum(lane.tally.storm.by("worker") for lane in lanes)
     injected = sum((lane.tally.injected for lane in lanes), Counter[str]())
     reached = [
         ("mints", sum(lane.tally.mints for lane in lanes), LEAST_MINTS),
         ("kills", kills.total(), LEAST_KILLS),
+        ("kills of workers", of_workers, max(1, math.ceil(kills.total() * LEAST_SHARE_OF_WORKERS))),
         *((f"kills at {step.name!r}", kills[step.name], LEAST_KILLS_EACH) for step in STEPS),
         ("reorgs", sum(lane.tally.weather["reorg"] for lane in lanes), LEAST_REORGS),
         ("injected faults", injected.total(), LEAST_FAULTS),
@@ -295,30 +338,58 @@ def show(lanes: Sequence[Lane], seconds: float, out: Console) -> None:
     """Print what was injected where."""
     tallies = [lane.tally for lane in lanes]
     names = [lane.database for lane in lanes]
-    table = Table("killed at", "where that is", *names, "slots it found open", title="Kills by step")
+    table = Table(
+        "killed at", "where that is", *names, *COMMANDS, "slots it found open", title="Kills by step and command"
+    )
+    struck = sum((tally.storm.struck for tally in tallies), Counter[tuple[str, str]]())
     for step in STEPS:
         opened: Counter[SlotState] = sum(
             (tally.storm.open.get(step.name, Counter()) for tally in tallies), Counter[SlotState]()
         )
         told = ", ".join(f"{count} {state}" for state, count in sorted(opened.items()))
-        table.add_row(step.name, step.says, *(str(tally.storm.kills[step.name]) for tally in tallies), told)
-    table.add_row("all", "", *(str(tally.storm.kills.total()) for tally in tallies), "")
+        table.add_row(
+            step.name,
+            step.says,
+            *(str(tally.storm.kills[step.name]) for tally in tallies),
+            *(str(struck[step.name, command]) for command in COMMANDS),
+            told,
+        )
+    kills = [str(tally.storm.kills.total()) for tally in tallies]
+    by_command = [str(sum(tally.storm.by(command) for tally in tallies)) for command in COMMANDS]
+    table.add_row("all", "", *kills, *by_command, "")
     out.print(table)
-    table = Table("case", "what the node does", *names, title="Injected RPC faults")
+    table = Table("case", "what the node does", *names, *COMMANDS, "other", title="Injected RPC faults")
+    asked_by = sum((tally.asked_by for tally in tallies), Counter[tuple[str, str]]())
     for case in CASES:
-        table.add_row(case.name, case.says, *(str(tally.injected[case.name]) for tally in tallies))
-    table.add_row("all", "", *(str(tally.injected.total()) for tally in tallies))
+        table.add_row(
+            case.name,
+            case.says,
+            *(str(tally.injected[case.name]) for tally in tallies),
+            *_by_command({command: count for (name, command), count in asked_by.items() if name == case.name}),
+        )
+    everything: Counter[str] = Counter()
+    for (_, command), count in asked_by.items():
+        everything[command] += count
+    table.add_row("all", "", *(str(tally.injected.total()) for tally in tallies), *_by_command(everything))
     out.print(table)
     table = Table("trouble", *names, title="Chain, database, processes")
     for each in sorted({name for tally in tallies for name in (*tally.weather, *tally.scenes)}):
         table.add_row(each, *(str(tally.weather[each] + tally.scenes[each]) for tally in tallies))
     table.add_row("transactions of ours undone", *(str(tally.undone) for tally in tallies))
     table.add_row("dearer attempts made", *(str(tally.attempts) for tally in tallies))
+    for state, what in CANCEL_ENDS.items():
+        table.add_row(f"nonces to be taken back: {what}", *(str(tally.cancelled[state]) for tally in tallies))
     table.add_row("signers halted and resumed", *(str(tally.resumed) for tally in tallies))
     out.print(table)
     table = Table("runs in the storm ended", *names, title="How runs ended that were not killed")
     for each in sorted({name for tally in tallies for name in tally.storm.ended}):
         table.add_row(each, *(str(tally.storm.ended[each]) for tally in tallies))
+    out.print(table)
+    table = Table("act", "mints", "seconds", "verdict", title="Acts")
+    for lane in lanes:
+        for act in lane.tally.acts:
+            verdict = "proven" if not act.complaints else "BROKEN"
+            table.add_row(f"{lane.database}: {act.name}", f"{act.mints:,}", f"{act.seconds:.0f}", verdict)
     out.print(table)
     mints, sendings = sum(tally.mints for tally in tallies), sum(tally.sendings for tally in tallies)
     transactions = sum(tally.transactions for tally in tallies)
@@ -326,6 +397,14 @@ def show(lanes: Sequence[Lane], seconds: float, out: Console) -> None:
         f"{mints:,} mints in {transactions:,} transactions, {sendings:,} sendings on the wire, "
         f"{sum(len(tally.acts) for tally in tallies)} acts, {seconds:.0f} s."
     )
+
+
+def _by_command(counts: Mapping[str, int]) -> list[str]:
+    """A cell for each of the commands, and one for all others."""
+    return [
+        *(str(counts.get(command, 0)) for command in COMMANDS),
+        str(sum(count for command, count in counts.items() if command not in COMMANDS)),
+    ]
 
 
 def run(folder: Path, seed: int, most_seconds: float, out: Console) -> int:

@@ -59,6 +59,11 @@ class Stable:
         self._running = int(self._line(60))
         return self._running
 
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended, or none was started."""
+        return self._running is None or not self._lines.empty()
+
     def wait(self, pid: int, seconds: float = RUN_SECONDS) -> int:
         """The run's exit status, negative for a signal. Raises RigFailure if it does not end, after ending it."""
         try:

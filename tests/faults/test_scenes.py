@@ -31,13 +31,36 @@ def test_a_small_storm_loses_and_doubles_nothing(make_rig: MakeRig) -> None:
     assert len(rig.wire.injected) > 8
 
 
-@pytest.mark.parametrize(("rig", "step"), [("stage", "gathered"), ("stage_on_postgresql", "marked")])
+@pytest.mark.parametrize(
+    ("rig", "step", "workers"), [("stage", "gathered", False), ("stage_on_postgresql", "marked", True)]
+)
 def test_a_sender_that_slept_through_its_lease_sends_nothing_new(
+    request: pytest.FixtureRequest, other_stable: Stable, rig: str, step: str, workers: bool
+) -> None:
+    stage: Rig = request.getfixturevalue(rig)
+    scenes.stale_sender(stage, other_stable, step, workers=workers)
+    assert complaints_after(stage) == ()
+
+
+@pytest.mark.parametrize(("rig", "step"), [("stage", "emptied"), ("stage_on_postgresql", "asked")])
+def test_who_slept_while_cancelling_sends_nothing_new(
     request: pytest.FixtureRequest, other_stable: Stable, rig: str, step: str
 ) -> None:
     stage: Rig = request.getfixturevalue(rig)
-    scenes.stale_sender(stage, other_stable, step)
+    scenes.stale_canceller(stage, other_stable, step)
     assert complaints_after(stage) == ()
+
+
+@pytest.mark.parametrize("scene", [scenes.cancelled_in_time, scenes.cancelled_and_undone])
+def test_of_what_is_cancelled_one_of_two_stands(stage: Rig, scene: Callable[[Rig], None]) -> None:
+    scene(stage)
+    assert complaints_after(stage) == ()
+
+
+@pytest.mark.parametrize("step", ["asked", "empty-marked"])
+def test_what_was_mined_before_it_could_be_taken_back_stands(stage_on_postgresql: Rig, step: str) -> None:
+    scenes.cancelled_too_late(stage_on_postgresql, step)
+    assert complaints_after(stage_on_postgresql) == ()
 
 
 @pytest.mark.parametrize(("step", "deed"), [("signed", Deed.FULL), ("gathered", Deed.SHORT)])

@@ -49,6 +49,7 @@ class Weather:
         self._roughness = roughness
         self._note = note
         self._until: dict[str, float] = {}
+        self._owed = False
         self._ended = threading.Event()
         self._turn = threading.Lock()
         self.failure: Exception | None = None
@@ -76,9 +77,17 @@ class Weather:
         """No block inside the block but those that are asked for."""
         with self._turn:
             self._until["mining paused"] = math.inf
-        yield
-        with self._turn:
-            del self._until["mining paused"]
+        try:
+            yield
+        finally:
+            with self._turn:
+                # Gone already where the weather was cleared up meanwhile.
+                self._until.pop("mining paused", None)
+
+    @property
+    def holding(self) -> bool:
+        """Whether no block is made but those that are asked for."""
+        return self._until.get("mining paused") == math.inf
 
     def mine(self, blocks: int = 1) -> None:
         """So many blocks now."""
@@ -106,6 +115,13 @@ class Weather:
             self.failure = failure
 
     def _tick(self) -> None:
+        # Trouble first: after a block there is nothing in the pool that could be lost.
+        if self.rough and self._owed:
+            self._make("dropped from the pool")
+        if self.rough and self._draw.random() < self._roughness:
+            names = list(self._troubles)
+            weights = [self._troubles[name][0] for name in names]
+            self._make(self._draw.choices(names, weights)[0])
         now = time.monotonic()
         if now >= self._until.get("mining paused", 0):
             self._mine()
@@ -114,10 +130,6 @@ class Weather:
             if "signer drained" not in self._until:
                 # A reorg may also bring back the balance of a block that was made meanwhile.
                 self._fill_purse()
-        if self.rough and self._draw.random() < self._roughness:
-            names = list(self._troubles)
-            weights = [self._troubles[name][0] for name in names]
-            self._make(self._draw.choices(names, weights)[0])
 
     def _make(self, trouble: str) -> None:
         self._count(trouble, self._troubles[trouble][1]())
@@ -157,6 +169,8 @@ class Weather:
 
     def _drop(self) -> str:
         pooled = [each["hash"] for each in self._pooled()]
+        # Where nothing waits, what comes next is lost.
+        self._owed = not pooled
         chosen = self._draw.sample(pooled, self._draw.randint(1, len(pooled))) if pooled else []
         for tx_hash in chosen:
             self._chain.ask("anvil_dropTransaction", tx_hash)

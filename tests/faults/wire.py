@@ -105,7 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        size = int(self.headers["Content-Length"])
+        body = self.rfile.read(size)
+        if len(body) < size:
+            # Who asked was killed in the middle of the question.
+            self.close_connection = True
+            return
         exchange = Exchange(self, int(self.path.rpartition("/")[2] or 0), body)
         self.wire.look(exchange)
         if self.wire.faults is None or not self.wire.faults.spoil(exchange):
@@ -146,6 +151,7 @@ class Wire:
         self.passed: list[OnTheWire] = []
         self.faults: Faults | None = None
         self.injected: Counter[str] = Counter()
+        self.injected_in: Counter[tuple[str, int]] = Counter()
         parts = urlsplit(target)
         self.target = parts.hostname or "", parts.port or 80
         self._judge = judge
@@ -179,6 +185,7 @@ class Wire:
         """Count an injected fault and write it to the log."""
         with self._writing:
             self.injected[case] += 1
+            self.injected_in[case, exchange.run] += 1
         methods = Counter(exchange.methods)
         self.write(run=exchange.run, fault=case, detail=detail, methods=dict(methods))
 
