@@ -113,14 +113,15 @@ class Quick:
             turn = self._turn = check.Turn(self._questions.checks, self._new_id("req").encode())
         place = turn.join(question, digits)
         await check.next_turn()
-        answers = turn.answers()
+        answers = turn.answers
+        if answers is None:
+            answers = turn.look_up()
         if not answers:
             await self.api(scope, receive, send)
             return
-        body = self._writer.body(wallet, answers[place])
-        headers = check.headers(body)
-        headers.append((_REQUEST_ID_HEADER, request_id or b"%b-%d" % (turn.name, place)))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        headers, body = self._writer.response(wallet, answers[place])
+        own = (_REQUEST_ID_HEADER, request_id or b"%b-%d" % (turn.name, place))
+        await send({"type": "http.response.start", "status": 200, "headers": (*headers, own)})
         await send({"type": "http.response.body", "body": body})
         self._tally.note(time.perf_counter() - began)
 

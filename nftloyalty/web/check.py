@@ -70,36 +70,35 @@ class Questions:
 class Turn:
     """Checks that are asked in one turn of the server's loop, and are answered by look-ups they share.
 
-    Whoever joins waits for `next_turn` and asks for the answers then. By that time all whose requests had come are
-    here, and the first who asks looks up for all: after all of them were asked, so nobody is told of less than was
-    known when he asked.
+    Whoever joins waits for `next_turn`. By then all whose requests had come are here, and the first to go on looks up
+    for all: after all of them were asked, so nobody is told of less than was known when he asked.
     """
 
-    __slots__ = ("_answers", "_asked", "_checks", "name")
+    __slots__ = ("_asked", "_checks", "answers", "name")
 
     def __init__(self, checks: Checks, name: bytes) -> None:
         self.name = name
+        self.answers: Sequence[Answer] | None = None
+        """None before they were looked up."""
         self._checks = checks
         self._asked: list[tuple[Question, bytes]] = []
-        self._answers: Sequence[Answer] | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._answers is None and len(self._asked) < MOST_AT_ONCE
+        return self.answers is None and len(self._asked) < MOST_AT_ONCE
 
     def join(self, question: Question, wallet: bytes) -> int:
         """The place among the answers."""
         self._asked.append((question, wallet))
         return len(self._asked) - 1
 
-    def answers(self) -> Sequence[Answer]:
+    def look_up(self) -> Sequence[Answer]:
         """Empty in trouble, whatever it is: on the long way it comes up again, and is told and logged there."""
-        if self._answers is None:
-            try:
-                self._answers = self._checks.answers(self._asked)
-            except Exception:
-                self._answers = ()
-        return self._answers
+        try:
+            self.answers = self._checks.answers(self._asked)
+        except Exception:
+            self.answers = ()
+        return self.answers
 
 
 @types.coroutine
@@ -108,21 +107,32 @@ def next_turn() -> Generator[None]:
     yield
 
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
+# A proxy on the way must not keep a yes.
+_HEADERS: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_BEGINNING = b'{"wallet":"'
+_WALLET_LENGTH = 42
+
+
 class Writer:
     """Writes answers as JSON. Most are yes as of the same block and second, and differ in nothing but the wallet."""
 
     def __init__(self) -> None:
         self._last: Answer | None = None
         self._rest = b""
+        self._headers: Headers = ()
         self._as_of: Mapping[str, Any] | None = None
         self._as_of_json = b""
 
-    def body(self, wallet: str, answer: Answer) -> bytes:
-        """`wallet` as wallet_bytes takes it."""
+    def response(self, wallet: str, answer: Answer) -> tuple[Headers, bytes]:
+        """Headers and body. `wallet` as wallet_bytes takes it."""
         # All who may are given one answer.
         if answer is not self._last:
             self._last, self._rest = answer, self._rest_of(answer)
-        return b'{"wallet":"' + wallet.encode() + self._rest
+            length = len(_BEGINNING) + _WALLET_LENGTH + len(self._rest)
+            self._headers = (*_HEADERS, (b"content-length", b"%d" % length))
+        return self._headers, _BEGINNING + wallet.encode() + self._rest
 
     def _rest_of(self, answer: Answer) -> bytes:
         if answer.as_of is not self._as_of:
@@ -167,8 +177,8 @@ class CheckRoute:
         except LoyaltyError as failure:
             await errors.of(failure)(scope, receive, send)
             return
-        body = Writer().body(wallet, answer)
-        await send({"type": "http.response.start", "status": 200, "headers": headers(body)})
+        headers, body = Writer().response(wallet, answer)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, asked: Question, wallet: bytes) -> Answer:
@@ -207,15 +217,6 @@ class CheckRoute:
         self._rests_until = asyncio.get_running_loop().time() + MEND_SECONDS
 
 
-def headers(body: bytes) -> list[tuple[bytes, bytes]]:
-    # A proxy on the way must not keep a yes.
-    return [
-        (b"content-type", b"application/json"),
-        (b"cache-control", b"no-store"),
-        (b"content-length", b"%d" % len(body)),
-    ]
-
-
 @asynccontextmanager
 async def connected(checks: Checks) -> AsyncIterator[None]:
     """Open while the server lives. A database that can't be reached now is tried again when a check asks for it."""
@@ -240,7 +241,7 @@ def wallet_bytes(text: str) -> bytes:
         except ValueError:
             return _verified(text)
         # Fewer bytes: fromhex skips spaces.
-        if len(found) == 20 and len(text) == 42 and found != _ZERO:
+        if len(found) == 20 and len(text) == _WALLET_LENGTH and found != _ZERO:
             return found
     return _verified(text)
 
