@@ -103,7 +103,7 @@ def measure(rounds: int, tell: Callable[[str], None]) -> dict[Row, Figures]:
 
 
 def _select(of: Ground) -> Run:
-    """The check's own statement, prepared, on a connection of psycopg that stays open: one after the other."""
+    """What a check reads of one wallet, prepared, on a connection of psycopg that stays open: one after the other."""
     words, wallets = statement(), of.wallets()
     with psycopg.connect(of.database_url, autocommit=True) as connection, connection.cursor(binary=True) as cursor:
         for wallet in wallets[:100]:

@@ -119,27 +119,31 @@ class Writer:
     """Writes answers as JSON. Most are yes as of the same block and second, and differ in nothing but the wallet."""
 
     def __init__(self) -> None:
-        self._last: Answer | None = None
-        self._rest = b""
-        self._headers: Headers = ()
         self._as_of: Mapping[str, Any] | None = None
-        self._as_of_json = b""
+        self._yes: tuple[Headers, bytes] = (), b""
 
     def response(self, wallet: str, answer: Answer) -> tuple[Headers, bytes]:
         """Headers and body. `wallet` as wallet_bytes takes it."""
-        # All who may are given one answer.
-        if answer is not self._last:
-            self._last, self._rest = answer, self._rest_of(answer)
-            length = len(_BEGINNING) + _WALLET_LENGTH + len(self._rest)
-            self._headers = (*_HEADERS, (b"content-length", b"%d" % length))
-        return self._headers, _BEGINNING + wallet.encode() + self._rest
+        if not answer.allowed:
+            headers, rest = _without_wallet(answer)
+        else:
+            # As of the same block and second, it is the same object.
+            if answer.as_of is not self._as_of:
+                self._as_of, self._yes = answer.as_of, _without_wallet(answer)
+            headers, rest = self._yes
+        return headers, _BEGINNING + wallet.encode() + rest
 
-    def _rest_of(self, answer: Answer) -> bytes:
-        if answer.as_of is not self._as_of:
-            self._as_of, self._as_of_json = answer.as_of, orjson.dumps(answer.as_of)
-        allowed = b"true" if answer.allowed else b"false"
-        reasons = orjson.dumps([{"code": reason.code, "sentence": reason.sentence} for reason in answer.reasons])
-        return b'","allowed":%b,"reasons":%b,"as_of":%b}' % (allowed, reasons, self._as_of_json)
+
+def _without_wallet(answer: Answer) -> tuple[Headers, bytes]:
+    """Headers, and what follows the wallet in the body."""
+    told = {
+        "allowed": answer.allowed,
+        "reasons": [{"code": reason.code, "sentence": reason.sentence} for reason in answer.reasons],
+        "as_of": answer.as_of,
+    }
+    rest = b'",' + orjson.dumps(told).removeprefix(b"{")
+    length = b"%d" % (len(_BEGINNING) + _WALLET_LENGTH + len(rest))
+    return (*_HEADERS, (b"content-length", length)), rest
 
 
 @dataclass(frozen=True)
