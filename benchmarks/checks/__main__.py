@@ -24,8 +24,9 @@ from benchmarks.checks.report import CHECKS, Figures, Row
 from nftloyalty.errors import LoyaltyError
 
 SMALL, LARGE = 1_000, 1_000_000
-ROUNDS = 3
+ROUNDS = 5
 SECONDS = 2
+HALF_ROUNDS = 3
 HALF_SECONDS = 4
 _START_SECONDS = 30.0
 
@@ -35,13 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write the figures there, and leave results and documentation alone"
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each is loaded (3)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each is loaded ({ROUNDS})")
     given = parser.parse_args(arguments)
     console, said = Console(highlight=False), Console(stderr=True, highlight=False)
     began = time.monotonic()
     setting = report.setting(load_from=_autocannon())
     try:
-        said.print("Filling four databases, then loading (two to three minutes)")
+        said.print("Filling four databases, then loading (four minutes)")
         found = measure(given.rounds, lambda what: said.print(what, style="dim"))
     except (BenchmarkProblem, LoyaltyError) as problem:
         said.print(f"bench-checks: {problem}", style="red", markup=False)
@@ -92,15 +93,17 @@ def measure(rounds: int, tell: Callable[[str], None]) -> dict[Row, Figures]:
                 runs[row].append(load(asked, process, SECONDS))
             runs[Row.BARE].append(_select(grounds[Row.POSTGRESQL_LARGE]))
             tell(f"round {number + 1} of {rounds}")
-        halves = {}
-        for row in (Row.RAW, *CHECKS):
-            rate = max(1, int(report.figures(runs[row]).rate / 2))
-            halves[row] = load(*loads[row], HALF_SECONDS, rate=rate)
-    return {row: report.figures(found, halves.get(row)) for row, found in runs.items()}
+        halves: dict[Row, list[Run]] = {row: [] for row in (Row.RAW, *CHECKS)}
+        for number in range(HALF_ROUNDS):
+            for row, found in halves.items():
+                rate = max(1, int(report.figures(runs[row]).rate / 2))
+                found.append(load(*loads[row], HALF_SECONDS, rate=rate))
+            tell(f"half load {number + 1} of {HALF_ROUNDS}")
+    return {row: report.figures(found, halves.get(row, ())) for row, found in runs.items()}
 
 
 def _select(of: Ground) -> Run:
-    """The check's own statement, prepared, on a connection of psycopg that stays open: one after the other."""
+    """What a check reads of one wallet, prepared, on a connection of psycopg that stays open: one after the other."""
     words, wallets = statement(), of.wallets()
     with psycopg.connect(of.database_url, autocommit=True) as connection, connection.cursor(binary=True) as cursor:
         for wallet in wallets[:100]:

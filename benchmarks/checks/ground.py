@@ -176,7 +176,7 @@ def _fill(tx: Connection, program: int, count: int) -> None:
 
 
 def statement() -> str:
-    """The check's SELECT as psycopg takes it."""
+    """What a check reads of one wallet, as psycopg takes it."""
     return str(index.check.compile(dialect=open_engine("postgresql://").dialect))
 
 

@@ -59,8 +59,8 @@ CHECKS = (Row.SQLITE_SMALL, Row.SQLITE_LARGE, Row.POSTGRESQL_SMALL, Row.POSTGRES
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one row over all rounds. Rates are the median, with the least and the most; latencies in milliseconds: at full
-    load the median of the rounds, at half load of the one run, None where there was none."""
+    """Of one row over all rounds. Rates are the median, with the least and the most; latencies in milliseconds, the
+    median of the rounds: of those at full load, and of those at half load, None where there were none."""
 
     rate: float
     rate_least: float
@@ -72,7 +72,7 @@ class Figures:
     half_p99_ms: float | None = None
 
 
-def figures(runs: Sequence[Run], half: Run | None = None) -> Figures:
+def figures(runs: Sequence[Run], halves: Sequence[Run] = ()) -> Figures:
     rates = [run.rate for run in runs]
     return Figures(
         rate=statistics.median(rates),
@@ -81,8 +81,8 @@ def figures(runs: Sequence[Run], half: Run | None = None) -> Figures:
         per_core=statistics.median(run.per_core for run in runs),
         p50_ms=statistics.median(run.p50_ms for run in runs),
         p99_ms=statistics.median(run.p99_ms for run in runs),
-        half_p50_ms=half.p50_ms if half else None,
-        half_p99_ms=half.p99_ms if half else None,
+        half_p50_ms=statistics.median(run.p50_ms for run in halves) if halves else None,
+        half_p99_ms=statistics.median(run.p99_ms for run in halves) if halves else None,
     )
 
 

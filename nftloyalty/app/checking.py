@@ -1,4 +1,4 @@
-"""The check at a checkout: what `verifying.check` answers from the index, by one look-up and little else."""
+"""The check at a checkout: what `verifying.check` answers from the index, to all who ask at one moment at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,13 @@ from nftloyalty.app import verifying
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened
 from nftloyalty.domain.check import Glance
-from nftloyalty.domain.gate import Conditions, Consistency, Reason, decide, judged_at
-from nftloyalty.domain.holding import NOTHING, WORD, HoldingState
+from nftloyalty.domain.gate import AsOf, Conditions, Consistency, Reason, decide, judged_at
+from nftloyalty.domain.holding import HoldingState
+from nftloyalty.domain.times import at
 from nftloyalty.errors import IndexBehind
-from nftloyalty.store.checks import AsOfWhich, LookUps, Standing, look_ups
+from nftloyalty.store.checks import MOST_WALLETS, AsOfWhich, LookUps, Standing, look_ups
+
+MOST_AT_ONCE = MOST_WALLETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Question:
     conditions: Conditions
     glance: Glance
     which: AsOfWhich
+    to_a_stranger: tuple[Reason, ...]
+    """Why a wallet of which nothing is known may not have it. No date plays a part in that."""
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ class Checks:
         self.look_ups: LookUps = look_ups(app.engine)
         self._app = app
         self._opened = opened
-        self._block = _Block()
+        self._blocks = {which: _Block() for which in AsOfWhich}
 
     def question(
         self, *, active: bool, tier: str | None, stamps: Sequence[str], consistency: Consistency = Consistency.HEAD
@@ -65,22 +70,47 @@ class Checks:
         """By the program's own ids; `consistency` is head or final. Raises Unknown naming the valid ids."""
         conditions = verifying.conditions(self._opened, active=active, tier=tier, stamps=stamps)
         which = AsOfWhich.FINAL if consistency is Consistency.FINAL else AsOfWhich.HEAD
-        return Question(conditions, Glance.of(conditions), which)
+        stranger = HoldingState().to_holding(0)
+        refused = decide(conditions, stranger, _NO_BLOCK, at(0), self._opened.program)
+        return Question(conditions, Glance.of(conditions), which, refused.reasons)
 
-    def answer(self, asked: Question, wallet: bytes) -> Answer:
-        """`wallet` are its 20 bytes. Raises IndexBehind, IndexHalted and DatabaseProblem; blocks at the most as long
-        as a look-up does."""
-        found = self.look_ups.find(asked.which, self._opened.row.id, wallet)
+    def answers(self, asked: Sequence[tuple[Question, bytes]]) -> Sequence[Answer]:
+        """To questions, each of a wallet, which is its 20 bytes; in their order, by what the database holds now. One
+        look-up answers all that are asked as of the same block. There are one to MOST_AT_ONCE.
+
+        Raises IndexBehind, IndexHalted and DatabaseProblem; blocks at the most as long as the look-ups do.
+        """
+        which = asked[0][0].which
+        share = [each for each in asked if each[0].which is which]
+        told = self._as_of(which, share)
+        if len(share) == len(asked):
+            return told
+        others = self.answers([each for each in asked if each[0].which is not which])
+        by_turns = {True: iter(told), False: iter(others)}
+        return [next(by_turns[question.which is which]) for question, _ in asked]
+
+    def _as_of(self, which: AsOfWhich, asked: Sequence[tuple[Question, bytes]]) -> Sequence[Answer]:
+        found = self.look_ups.find(which, self._opened.row.id, [wallet for _, wallet in asked])
         if found is None:
             raise IndexBehind(verifying.NOT_BEGUN)
-        standing, seasons, state = found
+        standing, seasons = found.standing, found.seasons
         seen_at = verifying.checked_at(self._app, self._opened, standing)
         now = self._app.now()
-        as_of = self._block.json(standing, seen_at, now)
-        joined_at, expires_at, tier, _, _, stamps = row = NOTHING if state is None else state
-        held = int.from_bytes(stamps[:WORD], "big") if seasons else 0
-        if asked.glance.allows(joined_at, expires_at, tier, held, judged_at(standing.as_of, now)):
-            return Answer(True, (), as_of)
-        holding = HoldingState.from_row(*row).to_holding(seasons)
-        decision = decide(asked.conditions, holding, standing.as_of, now, self._opened.program)
-        return Answer(decision.allowed, decision.reasons, as_of)
+        as_of = self._blocks[which].json(standing, seen_at, now)
+        moment = judged_at(standing.as_of, now)
+        yes = Answer(True, (), as_of)
+        answers = []
+        for (question, _), state in zip(asked, found.states, strict=True):
+            if state is None:
+                answers.append(Answer(False, question.to_a_stranger, as_of))
+            elif question.glance.allows(state, seasons, moment):
+                answers.append(yes)
+            else:
+                # By the gate's own rule: what a glance can't tell is why the answer is no.
+                holding = HoldingState.from_row(*state).to_holding(seasons)
+                decision = decide(question.conditions, holding, standing.as_of, now, self._opened.program)
+                answers.append(Answer(decision.allowed, decision.reasons, as_of))
+        return answers
+
+
+_NO_BLOCK = AsOf(0, "", 0, final=False)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from nftloyalty.domain.gate import Conditions
+from nftloyalty.domain.holding import WORD
 from nftloyalty.domain.words import types_mask
 
 
@@ -28,9 +29,13 @@ class Glance:
             stamps=types_mask(conditions.stamps),
         )
 
-    def allows(self, joined_at: int, expires_at: int, tier: int, held: int, moment: int) -> bool:
-        """Whether all is met at `moment`, in unix seconds. `held` are the stamps of the first season, 0 before there is
-        one; the others are fields of the card's word."""
+    def allows(self, row: tuple[int, int, int, int, int, bytes], seasons: int, moment: int) -> bool:
+        """Whether all is met at `moment`, in unix seconds. `row` as of HoldingState.to_row; `seasons` = how many the
+        program has."""
+        joined_at, expires_at, tier, _, _, stamps = row
         if self.card and (not joined_at or tier < self.min_tier or 0 < expires_at <= moment):
             return False
-        return self.possible and held & self.stamps == self.stamps
+        wanted = self.stamps
+        if wanted:
+            return seasons > 0 and int.from_bytes(stamps[:WORD], "big") & wanted == wanted
+        return self.possible

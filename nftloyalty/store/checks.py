@@ -1,15 +1,17 @@
-"""What one wallet holds, looked up as fast as the driver can: for the check at a checkout, and nothing else.
+"""What wallets hold, looked up as fast as the driver can: for the check at a checkout, and nothing else.
 
-One statement by primary keys, written and prepared once, on one connection that can't write. SQLAlchemy writes the
-statement and opens the connection; the look-ups go past it. They block their thread: LONGEST_SECONDS at the most, and
-tens of microseconds as a rule.
+All wallets that are asked for at once are looked up in one picture of the database, by primary keys, with statements
+written and prepared once, on one connection that can't write. SQLAlchemy writes the statements and opens the
+connection; the look-ups go past it. They block their thread: LONGEST_SECONDS at the most, and some microseconds for
+each wallet as a rule.
 """
 
 import select as system
 import sqlite3
+import struct
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -19,12 +21,30 @@ from typing import Any, cast
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
-from sqlalchemy import Engine, Select, and_, bindparam, case, func, select, true
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Dialect,
+    Engine,
+    FromClause,
+    Integer,
+    LargeBinary,
+    Select,
+    and_,
+    bindparam,
+    case,
+    column,
+    func,
+    literal_column,
+    select,
+    true,
+    values,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 from nftloyalty.domain.gate import AsOf
 from nftloyalty.errors import DatabaseProblem
-from nftloyalty.store import index
 from nftloyalty.store.engine import address_of
 from nftloyalty.store.index import STATE
 from nftloyalty.store.tables import holdings, positions, seasons, undo
@@ -32,72 +52,64 @@ from nftloyalty.store.tables import holdings, positions, seasons, undo
 LONGEST_SECONDS = 0.25
 """After which a look-up is given up."""
 
+MOST_WALLETS = 256
+"""In one look-up."""
+
 CACHE_KIB = 64 * 1024
 """Of a SQLite file's pages kept in memory: the inner ones of a tree of many millions of holdings, and hot leaves."""
 
-_STANDING = (positions.c.number.label("standing"), positions.c.confirmed_at, positions.c.incident)
-_SPLIT = 7
-
-_check_at_head = index.check.with_only_columns(
-    positions.c.number,
-    positions.c.hash,
-    positions.c.timestamp,
-    positions.c.number <= positions.c.final_number,
-    *_STANDING,
-    *index.check.selected_columns[len(positions.c) :],
-)
-"""`index.check` without what no answer tells."""
-
-_first_change = (
-    select(func.min(undo.c.block_number))
-    .where(
-        undo.c.program == bindparam("program"),
-        undo.c.wallet == bindparam("wallet"),
-        undo.c.block_number > positions.c.final_number,
-    )
-    .correlate(positions)
-    .scalar_subquery()
-)
-
-_check_as_of_final = (
-    select(
-        positions.c.final_number,
-        positions.c.final_hash,
-        positions.c.final_timestamp,
-        true(),
-        *_STANDING,
-        select(func.count())
-        .select_from(seasons)
-        .where(seasons.c.program == bindparam("program"), seasons.c.block_number <= positions.c.final_number)
-        .correlate(positions)
-        .scalar_subquery(),
-        *(case((undo.c.block_number.is_not(None), undo.c[name]), else_=holdings.c[name]) for name in STATE),
-    )
-    .select_from(
-        positions.outerjoin(
-            holdings, and_(holdings.c.program == bindparam("program"), holdings.c.wallet == bindparam("wallet"))
-        ).outerjoin(
-            undo,
-            and_(
-                undo.c.program == bindparam("program"),
-                undo.c.wallet == bindparam("wallet"),
-                undo.c.block_number == _first_change,
-            ),
-        )
-    )
-    .where(positions.c.program == bindparam("program"))
-)
-"""The same as of the newest final block: what was before the first change since, if there was one."""
-
 
 class AsOfWhich(IntEnum):
-    """Which of the two statements."""
+    """As of which block: the newest one, or the newest that can't be undone."""
 
     HEAD = 0
     FINAL = 1
 
 
-_STATEMENTS: tuple[Select[*tuple[Any, ...]], ...] = (_check_at_head, _check_as_of_final)
+_PROGRAM: BindParameter[int] = bindparam("program")
+
+
+def _position(which: AsOfWhich) -> tuple[ColumnElement[Any], ...]:
+    """How many seasons a program has, and what a Standing is made of."""
+    at = positions.c
+    of_its_seasons = [seasons.c.program == _PROGRAM]
+    block: tuple[ColumnElement[Any], ...] = (at.number, at.hash, at.timestamp, at.number <= at.final_number)
+    if which is AsOfWhich.FINAL:
+        block = (at.final_number, at.final_hash, at.final_timestamp, true())
+        of_its_seasons.append(seasons.c.block_number <= at.final_number)
+    count = select(func.count()).select_from(seasons).where(*of_its_seasons).correlate(positions).scalar_subquery()
+    return (count, *block, at.number.label("standing"), at.confirmed_at, at.incident)
+
+
+def _state(origin: FromClause, wallet: ColumnElement[Any], which: AsOfWhich) -> tuple[FromClause, list[Any]]:
+    """`origin` with what each wallet holds, and the columns of that: all NULL where nothing is known of it."""
+    of_it = origin.outerjoin(holdings, and_(holdings.c.program == _PROGRAM, holdings.c.wallet == wallet))
+    if which is AsOfWhich.HEAD:
+        return of_it, [holdings.c[name] for name in STATE]
+    # What was before the first change since, if there was one.
+    final = select(positions.c.final_number).where(positions.c.program == _PROGRAM).scalar_subquery()
+    first = undo.alias("first")
+    first_change = (
+        select(func.min(first.c.block_number))
+        .where(first.c.program == _PROGRAM, first.c.wallet == wallet, first.c.block_number > final)
+        .scalar_subquery()
+    )
+    changed = and_(undo.c.program == _PROGRAM, undo.c.wallet == wallet, undo.c.block_number == first_change)
+    changes = undo.c.block_number.is_not(None)
+    return of_it.outerjoin(undo, changed), [case((changes, undo.c[name]), else_=holdings.c[name]) for name in STATE]
+
+
+def _check(asked: FromClause, which: AsOfWhich) -> Select[*tuple[Any, ...]]:
+    """A row for each of the wallets asked for, in whatever order, so with its place; the first wallet's also tells the
+    position, which is the same for all. One statement is one picture of the database."""
+    here = and_(positions.c.program == _PROGRAM, asked.c.place == literal_column("1"))
+    origin, state = _state(asked.outerjoin(positions, here), asked.c.wallet, which)
+    return select(asked.c.place, *_position(which), *state).select_from(origin)
+
+
+_POSITION = slice(1, 9)
+_STATE = slice(9, None)
+"""Of the columns of _check."""
 
 State = tuple[int, int, int, int, int, bytes]
 """As HoldingState.from_row takes it."""
@@ -114,6 +126,16 @@ class Standing:
     incident: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What some wallets hold as of one block. `seasons` = how many the program has; None among the states = nothing is
+    known of that wallet."""
+
+    standing: Standing
+    seasons: int
+    states: Sequence[State | None]
+
+
 class LookUps(ABC):
     """Look-ups over one connection, for one thread at a time.
 
@@ -123,8 +145,7 @@ class LookUps(ABC):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._raw: tuple[Any, ...] = ()
-        self._standing: Standing | None = None
+        self._last: dict[AsOfWhich, tuple[tuple[Any, ...], Standing]] = {}
         kind = positions.c.confirmed_at.type.dialect_impl(engine.dialect)
         self._time = kind.result_processor(engine.dialect, None) or (lambda value: value)
 
@@ -141,27 +162,29 @@ class LookUps(ABC):
         """Harmless if it is closed."""
 
     @abstractmethod
-    def _row(self, which: AsOfWhich, program: int, wallet: bytes) -> tuple[Any, ...] | None:
-        """Raises _trouble(), or _problem() where it is closed."""
+    def _rows(self, which: AsOfWhich, program: int, wallets: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        """The rows of _check. Raises _trouble(), or _problem() where it is closed."""
 
-    def find(self, which: AsOfWhich, program: int, wallet: bytes) -> tuple[Standing, int, State | None] | None:
-        """Where the index stands, the number of the program's seasons, and the wallet's state, None = nothing is known
-        of it; None = the program has no index yet.
+    def find(self, which: AsOfWhich, program: int, wallets: Sequence[bytes]) -> Found | None:
+        """What the wallets hold, in their order; None = the program has no index yet. There are one to MOST_WALLETS.
 
         As long as the index has not moved, the standing is the same object. Raises DatabaseProblem; if it is closed
         then, the next `open` may help.
         """
-        row = self._row(which, program, wallet)
-        if row is None:
+        rows = self._rows(which, program, wallets)
+        # By their places, which are all different.
+        rows.sort()
+        raw: tuple[Any, ...] = rows[0][_POSITION]
+        seasons_count, *standing = raw
+        if standing[0] is None:
             return None
-        standing = self._standing
-        if standing is None or row[:_SPLIT] != self._raw:
-            self._raw = row[:_SPLIT]
-            block, block_hash, timestamp, final, number, confirmed_at, incident = self._raw
+        last = self._last.get(which)
+        if last is None or last[0] != raw:
+            block, block_hash, timestamp, final, number, confirmed_at, incident = standing
             as_of = AsOf(block, block_hash, timestamp, final=bool(final))
-            standing = self._standing = Standing(as_of, number, self._time(confirmed_at), incident)
-        state = None if row[_SPLIT + 1] is None else row[_SPLIT + 1 :]
-        return standing, row[_SPLIT], cast("State | None", state)
+            last = self._last[which] = raw, Standing(as_of, number, self._time(confirmed_at), incident)
+        states = [row[_STATE] if row[-1] is not None else None for row in rows]
+        return Found(last[1], seasons_count, cast("list[State | None]", states))
 
     def _trouble(self, why: object) -> DatabaseProblem:
         """Closes, for nothing is known of a connection that failed."""
@@ -188,20 +211,15 @@ def look_ups(engine: Engine) -> LookUps:
     return SqliteLookUps(engine) if engine.dialect.name == "sqlite" else PostgresqlLookUps(engine)
 
 
-def _order(names: Sequence[str] | None) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """Lays (program, wallet) out as a statement wants them."""
-    return itemgetter(*(("program", "wallet").index(name) for name in names or ()))
-
-
 class SqliteLookUps(LookUps):
     """In process. A reader waits for no writer; only a file that is being recovered makes it wait."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._connected: sqlite3.Connection | None = None
-        compiled = [statement.compile(dialect=engine.dialect) for statement in _STATEMENTS]
-        self._texts = [str(each) for each in compiled]
-        self._orders = [_order(each.positiontup) for each in compiled]
+        self._statements = {
+            which: {size: _OfSize(which, size, engine.dialect) for size in _OfSize.SIZES} for which in AsOfWhich
+        }
 
     @property
     def is_open(self) -> bool:
@@ -215,6 +233,7 @@ class SqliteLookUps(LookUps):
             connection.execute(f"PRAGMA busy_timeout={int(LONGEST_SECONDS * 1000)}")
             connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             connection.execute("PRAGMA query_only=ON")
+            self._cursor = connection.cursor()
         except sqlite3.Error as failure:
             connection.close()
             raise self._problem(failure) from None
@@ -223,33 +242,63 @@ class SqliteLookUps(LookUps):
     def close(self) -> None:
         connected, self._connected = self._connected, None
         if connected is not None:
+            self._cursor.close()
             connected.close()
 
-    def _row(self, which: AsOfWhich, program: int, wallet: bytes) -> tuple[Any, ...] | None:
+    def _rows(self, which: AsOfWhich, program: int, wallets: Sequence[bytes]) -> list[tuple[Any, ...]]:
         if self._connected is None:
             raise self._problem("it is not connected")
+        statements = self._statements[which]
+        statement = next(each for size, each in statements.items() if size >= len(wallets))
         try:
             # Read to the end, which ends the statement and with it SQLite's read transaction.
-            rows = self._connected.execute(self._texts[which], self._orders[which]((program, wallet))).fetchall()
+            return self._cursor.execute(statement.text, statement.values(program, wallets)).fetchall()
         except sqlite3.Error as failure:
             raise self._trouble(failure) from None
-        return rows[0] if rows else None
+
+
+class _OfSize:
+    """_check of a fixed number of wallets at the most: SQLite takes no lists."""
+
+    SIZES = (1, 4, 16, 64, MOST_WALLETS)
+
+    def __init__(self, which: AsOfWhich, size: int, dialect: Dialect) -> None:
+        names = [f"wallet_{number}" for number in range(size)]
+        rows: list[tuple[Any, ...]] = [
+            (literal_column(str(place)), bindparam(name, type_=LargeBinary)) for place, name in enumerate(names, 1)
+        ]
+        asked = values(column("place", Integer), column("wallet", LargeBinary), name="asked").data(rows).cte("asked")
+        compiled = _check(asked, which).where(asked.c.place <= bindparam("count")).compile(dialect=dialect)
+        self.text = str(compiled)
+        order = list(compiled.positiontup or ())
+        if order[:size] != names:
+            raise AssertionError("the wallets do not come first")
+        self._size = size
+        self._rest = itemgetter(*(("program", "count").index(name) for name in order[size:]))
+
+    def values(self, program: int, wallets: Sequence[bytes]) -> Sequence[Any]:
+        """Those that are missing to its size are never looked up."""
+        return (*wallets, *[None] * (self._size - len(wallets)), *self._rest((program, len(wallets))))
 
 
 class PostgresqlLookUps(LookUps):
     """By libpq itself, which psycopg opens to us: a cursor costs as much as the look-up, and knows no time limit.
 
-    The server gives a statement up as well, so that it does not go on for nobody.
+    However many wallets there are, the server is asked once. It gives a statement up as well, so that it does not go on
+    for nobody.
     """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._connected: psycopg.Connection[Any] | None = None
         dialect = type(engine.dialect)(paramstyle="numeric_dollar")  # type: ignore[call-arg]
-        compiled = [statement.compile(dialect=dialect) for statement in _STATEMENTS]
+        wallets = func.unnest(bindparam("wallets", type_=ARRAY(LargeBinary)))
+        asked = wallets.table_valued("wallet", with_ordinality="place").render_derived(name="asked")
+        compiled = [_check(asked, which).compile(dialect=dialect) for which in AsOfWhich]
+        if any(each.positiontup != ["program", "wallets"] for each in compiled):
+            raise AssertionError("the values come in another order")
         self._texts = [str(each).encode() for each in compiled]
         self._names = [f"nftloyalty_check_{which.name.lower()}".encode() for which in AsOfWhich]
-        self._orders = [_order(each.positiontup) for each in compiled]
 
     @property
     def is_open(self) -> bool:
@@ -261,10 +310,10 @@ class PostgresqlLookUps(LookUps):
         connection: psycopg.Connection[Any] = self._connection()
         try:
             connection.autocommit = True
-            connection.execute("SET default_transaction_read_only = on")
-            connection.execute(f"SET statement_timeout = {int(LONGEST_SECONDS * 1000)}".encode())
-            for name, text in zip(self._names, self._texts, strict=True):
-                done = connection.pgconn.prepare(name, text)
+            for name, value in _SETTINGS.items():
+                connection.execute(f"SET {name} = {value}".encode())
+            for prepared, words in zip(self._names, self._texts, strict=True):
+                done = connection.pgconn.prepare(prepared, words)
                 if done.status != pq.ExecStatus.COMMAND_OK:
                     raise psycopg.OperationalError(done.error_message.decode(errors="replace"))
         except psycopg.Error as failure:
@@ -280,14 +329,14 @@ class PostgresqlLookUps(LookUps):
         if connected is not None:
             connected.close()
 
-    def _row(self, which: AsOfWhich, program: int, wallet: bytes) -> tuple[Any, ...] | None:
+    def _rows(self, which: AsOfWhich, program: int, wallets: Sequence[bytes]) -> list[tuple[Any, ...]]:
         if self._connected is None:
             raise self._problem("it is not connected")
         connection = self._connected.pgconn
         try:
             connection.send_query_prepared(
                 self._names[which],
-                self._orders[which]((program.to_bytes(8, "big"), wallet)),
+                (program.to_bytes(8, "big"), _array(wallets)),
                 param_formats=(pq.Format.BINARY, pq.Format.BINARY),
                 result_format=pq.Format.BINARY,
             )
@@ -306,4 +355,29 @@ class PostgresqlLookUps(LookUps):
         if result is None or result.status != pq.ExecStatus.TUPLES_OK:
             raise self._trouble(result.error_message.decode(errors="replace") if result else "the connection broke off")
         self._convert.set_pgresult(result)
-        return self._convert.load_row(0, tuple) if result.ntuples else None
+        return self._convert.load_rows(0, result.ntuples, tuple)
+
+
+_SETTINGS = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": str(int(LONGEST_SECONDS * 1000)),
+    # By keys, planned once: what suits a table of a thousand holdings today is wrong when there are a million.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+
+def _array(wallets: Sequence[bytes]) -> bytes:
+    """bytea[] as PostgreSQL reads it in binary: one dimension, no NULLs, and each with its length before it."""
+    parts = [_ARRAY_HEAD.pack(1, 0, _BYTEA, len(wallets), 1)]
+    for wallet in wallets:
+        parts += (_LENGTH.pack(len(wallet)), wallet)
+    return b"".join(parts)
+
+
+_ARRAY_HEAD = struct.Struct("!iiIii")
+_LENGTH = struct.Struct("!i")
+_BYTEA = 17

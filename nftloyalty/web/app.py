@@ -15,7 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nftloyalty import __version__, logs
-from nftloyalty.app.checking import Checks
+from nftloyalty.app.checking import Checks, Question
+from nftloyalty.errors import LoyaltyError
 from nftloyalty.web import check, claims, errors, gate, health, metrics, ownership
 from nftloyalty.web.deps import Service
 from nftloyalty.web.metrics import Answers
@@ -25,6 +26,7 @@ access = logging.getLogger("nftloyalty.web.access")
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
+_REQUEST_ID_HEADER = REQUEST_ID.lower().encode()
 LARGEST_BODY_BYTES = 64 * 1024
 DEEPEST_BODY = 16
 
@@ -74,7 +76,7 @@ class Accounted:
                     await errors.problem("internal")(scope, receive, answer)
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", metrics.NO_ROUTE)
-            self._answers.note(scope["method"], route, status, seconds)
+            self._answers.of(scope["method"], route, status).note(seconds)
             if access.isEnabledFor(logging.INFO):
                 about: dict[str, Any] = {"method": scope["method"], "route": route, "status": status}
                 about |= {"milliseconds": round(seconds * 1000, 1), **_claim_of(scope)}
@@ -82,15 +84,61 @@ class Accounted:
 
 
 class Quick:
-    """Outermost: lets checks pass by all that takes time, an id and a line in the log for each included."""
+    """The program's application, with a short way for checks: outermost, past all that takes time.
 
-    def __init__(self, app: ASGIApp, checks: Checks) -> None:
-        self.app = app
-        self._checks = OnlyThisMachine(check.CheckRoute(app, checks))
+    Only what is plainly a check and is answered with yes or no goes that way. Everything else goes the long way, where
+    it is refused, mended, told and logged as it is for all routes.
+    """
+
+    def __init__(
+        self, api: FastAPI, questions: check.Questions, new_id: Callable[[str], str], answers: Answers
+    ) -> None:
+        self.api = api
+        self._questions = questions
+        self._new_id = new_id
+        self._turn: check.Turn | None = None
+        self._writer = check.Writer()
+        self._tally = answers.of("GET", check.ROUTE, 200)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        quick = scope["type"] == "http" and scope["path"].startswith(check.PATH)
-        await (self._checks if quick else self.app)(scope, receive, send)
+        asked = self._asked(scope)
+        if asked is None:
+            await self.api(scope, receive, send)
+            return
+        began = time.perf_counter()
+        wallet, question, digits, request_id = asked
+        turn = self._turn
+        if turn is None or not turn.is_open:
+            # One id for all of a turn: making one takes as long as looking two wallets up.
+            turn = self._turn = check.Turn(self._questions.checks, self._new_id("req").encode())
+        place = turn.join(question, digits)
+        await check.next_turn()
+        answers = turn.answers
+        if answers is None:
+            answers = turn.look_up()
+        if not answers:
+            await self.api(scope, receive, send)
+            return
+        headers, body = self._writer.response(wallet, answers[place])
+        own = (_REQUEST_ID_HEADER, request_id or b"%b-%d" % (turn.name, place))
+        await send({"type": "http.response.start", "status": 200, "headers": (*headers, own)})
+        await send({"type": "http.response.body", "body": body})
+        self._tally.note(time.perf_counter() - began)
+
+    def _asked(self, scope: Scope) -> tuple[str, Question, bytes, bytes] | None:
+        """The wallet as it is written, what is asked of it, the wallet, and the request's own id, empty if it brings
+        none; None where this is not plainly a check."""
+        if scope["type"] != "http" or not scope["path"].startswith(check.PATH) or scope["method"] != "GET":
+            return None
+        request_id = _plainly_here(scope["headers"])
+        # A line for each yes takes longer than the yes: who wants them asks for all that can be logged.
+        if request_id is None or access.isEnabledFor(logging.DEBUG):
+            return None
+        wallet = scope["path"][len(check.PATH) :]
+        try:
+            return wallet, self._questions.of(scope["query_string"]), check.wallet_bytes(wallet), request_id
+        except LoyaltyError:
+            return None
 
 
 class OnlyThisMachine:
@@ -151,53 +199,57 @@ class LimitBody:
         await self.app(scope, replay, send)
 
 
-def create_web(service: Service) -> FastAPI:
+def create_web(service: Service) -> Quick:
     """Build the application around a service. There are no API keys yet, so it answers to this machine only."""
-    return _application(
+    questions, answers = check.Questions(Checks(service.app, service.opened)), Answers()
+    api = _application(
         service,
         "Who is a member, what that opens, and how vouchers become cards and stamps.",
         [part.router for part in (ownership, gate, claims, health, metrics)],
-        Checks(service.app, service.opened),
+        answers,
+        questions,
     )
+    return Quick(api, questions, service.app.new_id, answers)
 
 
 def create_watch(service: Service) -> FastAPI:
     """What a worker shows of itself: health and numbers, to this machine only."""
-    return _application(service, "How a worker is.", [health.router, metrics.router])
+    return _application(service, "How a worker is.", [health.router, metrics.router], Answers())
 
 
-def _application(service: Service, summary: str, routers: Sequence[APIRouter], checks: Checks | None = None) -> FastAPI:
+def _application(
+    service: Service,
+    summary: str,
+    routers: Sequence[APIRouter],
+    answers: Answers,
+    questions: check.Questions | None = None,
+) -> FastAPI:
     api = FastAPI(
         title="nftloyalty",
         version=__version__,
         summary=summary,
         docs_url=None,
         redoc_url=None,
-        lifespan=None if checks is None else lambda _api: check.connected(checks),
+        lifespan=None if questions is None else lambda _api: check.connected(questions.checks),
         # Even asking whether anybody listens to it takes as long as half a check.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     api.state.service = service
-    api.state.registry = metrics.registry_of(service)
+    api.state.registry = metrics.registry_of(service, answers)
     errors.install(api)
     for router in routers:
         api.include_router(router)
     api.add_middleware(LimitBody)
+    if questions is not None:
+        api.add_middleware(check.CheckRoute, questions=questions)
     api.add_middleware(OnlyThisMachine)
-    api.add_middleware(
-        Accounted,
-        program=service.opened.program.id,
-        new_id=service.app.new_id,
-        answers=Answers(api.state.registry),
-    )
-    if checks is not None:
-        api.add_middleware(Quick, checks=checks)
+    api.add_middleware(Accounted, program=service.opened.program.id, new_id=service.app.new_id, answers=answers)
 
     def described() -> dict[str, Any]:
         """The OpenAPI document, with the shape of our errors, which no route answers with on its good day."""
         if api.openapi_schema is None:
             found = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
-            if checks is not None:
+            if questions is not None:
                 found["paths"] |= check.described()
             found["components"]["schemas"] |= problem_schemas()
             # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
@@ -243,6 +295,21 @@ def _given_id(headers: Headers) -> str | None:
     """The request's own id, if it is one and no more."""
     given = headers.getlist(REQUEST_ID)
     return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
+
+
+def _plainly_here(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """The request's own id, empty if it brings none; None where it must be looked at closely."""
+    host = given = b""
+    for name, value in headers:
+        if name == b"host":
+            if host:
+                return None
+            host = value
+        elif name == _REQUEST_ID_HEADER:
+            if given or not _REQUEST_ID.fullmatch(value.decode("latin-1")):
+                return None
+            given = value
+    return given if _names_this_machine(b"//" + host) else None
 
 
 def _claim_of(scope: Scope) -> logs.Fields:

@@ -1,16 +1,21 @@
 """The check at a checkout, `GET /v1/check/{wallet}`: the gate's question by the shortest way there is.
 
-It stands before the framework: no request and response objects, no thread, no model. Reads only: one look-up in the
-database, which blocks the server's one loop for tens of microseconds as a rule and for store.checks.LONGEST_SECONDS at
-the most, less than going to a thread and back would take. Whatever may take longer, a connection that is opened, is
-done in a thread.
+It stands before the framework: no request and response objects, no thread, no model. Reads only. Whoever asks in one
+turn of the server's loop is answered by one look-up, which blocks the loop for some microseconds a wallet as a rule and
+for store.checks.LONGEST_SECONDS at the most, less than going to a thread and back would take. Whatever may take longer,
+a connection that is opened, is done in a thread.
+
+An ordinary check goes by `Turns` (web.app.Quick asks it); whatever is refused or in trouble goes by `CheckRoute`, which
+stands where the other routes do.
 """
 
 import asyncio
 import difflib
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+import types
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,7 +23,7 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nftloyalty.app.checking import Answer, Checks, Question
+from nftloyalty.app.checking import MOST_AT_ONCE, Answer, Checks, Question
 from nftloyalty.domain.address import parse_address
 from nftloyalty.domain.gate import Consistency
 from nftloyalty.errors import BadInput, DatabaseProblem, LoyaltyError, Problem
@@ -29,6 +34,7 @@ from nftloyalty.web.schemas import GateOut, problems
 log = logging.getLogger(__name__)
 
 PATH = "/v1/check/"
+ROUTE = PATH + "{wallet}"
 LONGEST_QUERY = 16 * 1024
 LONGEST_ID = 64
 MOST_STAMPS = 120
@@ -44,17 +50,116 @@ MEND_SECONDS = 1.0
 _ONCE = ("tier", "active", "consistency")
 _NAMES = (*_ONCE, "stamp")
 _YES_NO = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Questions:
+    """Queries as a program's checks understand them. An answer is never kept, what was asked is."""
+
+    def __init__(self, checks: Checks) -> None:
+        self.checks = checks
+        self._kept = lru_cache(_QUESTIONS_KEPT)(self._read)
+
+    def of(self, query: bytes) -> Question:
+        """Raises BadInput and Unknown."""
+        return self._kept(query) if len(query) <= _LONGEST_KEPT else self._read(query)
+
+    def _read(self, query: bytes) -> Question:
+        return self.checks.question(**_read(query))
+
+
+class Turn:
+    """Checks that are asked in one turn of the server's loop, and are answered by look-ups they share.
+
+    Whoever joins waits for `next_turn`. By then all whose requests had come are here, and the first to go on looks up
+    for all: after all of them were asked, so nobody is told of less than was known when he asked.
+    """
+
+    __slots__ = ("_asked", "_checks", "answers", "name")
+
+    def __init__(self, checks: Checks, name: bytes) -> None:
+        self.name = name
+        self.answers: Sequence[Answer] | None = None
+        """None before they were looked up."""
+        self._checks = checks
+        self._asked: list[tuple[Question, bytes]] = []
+
+    @property
+    def is_open(self) -> bool:
+        return self.answers is None and len(self._asked) < MOST_AT_ONCE
+
+    def join(self, question: Question, wallet: bytes) -> int:
+        """The place among the answers."""
+        self._asked.append((question, wallet))
+        return len(self._asked) - 1
+
+    def look_up(self) -> Sequence[Answer]:
+        """Empty in trouble, whatever it is: on the long way it comes up again, and is told and logged there."""
+        try:
+            self.answers = self._checks.answers(self._asked)
+        except Exception:
+            self.answers = ()
+        return self.answers
+
+
+@types.coroutine
+def next_turn() -> Generator[None]:
+    """What asyncio.sleep(0) does, in short."""
+    yield
+
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
 # A proxy on the way must not keep a yes.
-_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_HEADERS: Headers = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_BEGINNING = b'{"wallet":"'
+_WALLET_LENGTH = 42
+
+
+class Writer:
+    """Writes answers as JSON. Most are yes as of the same block and second, and differ in nothing but the wallet."""
+
+    def __init__(self) -> None:
+        self._as_of: Mapping[str, Any] | None = None
+        self._yes: tuple[Headers, bytes] = (), b""
+
+    def response(self, wallet: str, answer: Answer) -> tuple[Headers, bytes]:
+        """Headers and body. `wallet` as wallet_bytes takes it."""
+        if not answer.allowed:
+            headers, rest = _without_wallet(answer)
+        else:
+            # As of the same block and second, it is the same object.
+            if answer.as_of is not self._as_of:
+                self._as_of, self._yes = answer.as_of, _without_wallet(answer)
+            headers, rest = self._yes
+        return headers, _BEGINNING + wallet.encode() + rest
+
+
+def _without_wallet(answer: Answer) -> tuple[Headers, bytes]:
+    """Headers, and what follows the wallet in the body."""
+    told = {
+        "allowed": answer.allowed,
+        "reasons": [{"code": reason.code, "sentence": reason.sentence} for reason in answer.reasons],
+        "as_of": answer.as_of,
+    }
+    rest = b'",' + orjson.dumps(told).removeprefix(b"{")
+    length = b"%d" % (len(_BEGINNING) + _WALLET_LENGTH + len(rest))
+    return (*_HEADERS, (b"content-length", length)), rest
+
+
+@dataclass(frozen=True)
+class _Route:
+    """What accounts find in the place of a route of the framework."""
+
+    path: str
 
 
 class CheckRoute:
-    """Answers its own route and hands on everything else."""
+    """Answers its own route, whatever is asked of it, and hands on everything else."""
 
-    def __init__(self, app: ASGIApp, checks: Checks) -> None:
+    def __init__(self, app: ASGIApp, questions: Questions) -> None:
         self.app = app
-        self._checks = checks
-        self._kept_question = lru_cache(_QUESTIONS_KEPT)(self._question)
+        self._questions = questions
+        self._checks = questions.checks
         self._mending: asyncio.Future[None] | None = None
         self._rests_until = 0.0
 
@@ -64,45 +169,37 @@ class CheckRoute:
         if not wallet or "/" in wallet:
             await self.app(scope, receive, send)
             return
+        scope["route"] = _Route(ROUTE)
         if scope["method"] != "GET":
             refused = errors.problem("method_not_allowed")
             refused.headers["Allow"] = "GET"
             await refused(scope, receive, send)
             return
         try:
-            answer = await self._answer(wallet, scope["query_string"])
+            asked = self._questions.of(scope["query_string"])
+            answer = await self._answer(asked, wallet_bytes(wallet))
         except LoyaltyError as failure:
             await errors.of(failure)(scope, receive, send)
             return
-        body = orjson.dumps(
-            {
-                "wallet": wallet,
-                "allowed": answer.allowed,
-                "reasons": [{"code": reason.code, "sentence": reason.sentence} for reason in answer.reasons],
-                "as_of": answer.as_of,
-            }
-        )
-        headers = [*_HEADERS, (b"content-length", b"%d" % len(body))]
+        headers, body = Writer().response(wallet, answer)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, wallet: str, query: bytes) -> Answer:
-        asked = self._kept_question(query) if len(query) <= _LONGEST_KEPT else self._question(query)
-        who = wallet_bytes(wallet)
+    async def _answer(self, asked: Question, wallet: bytes) -> Answer:
         try:
-            return self._checks.answer(asked, who)
+            return self._look_up(asked, wallet)
         except DatabaseProblem:
             if not await self._mended():
                 raise
         try:
-            return self._checks.answer(asked, who)
+            return self._look_up(asked, wallet)
         except DatabaseProblem:
             self._rest()
             raise
 
-    def _question(self, query: bytes) -> Question:
-        """Raises BadInput and Unknown."""
-        return self._checks.question(**_read(query))
+    def _look_up(self, asked: Question, wallet: bytes) -> Answer:
+        (answer,) = self._checks.answers([(asked, wallet)])
+        return answer
 
     async def _mended(self) -> bool:
         """Whether the connection is open again. One thread opens it, however many requests wait for that."""
@@ -142,15 +239,18 @@ def wallet_bytes(text: str) -> bytes:
 
     Only mixed case carries a checksum, which takes longer to verify than all the rest here.
     """
-    digits = text[2:]
-    if len(text) != 42 or (digits != digits.lower() and digits != digits.upper()):
-        return _verified(text)
-    try:
-        found = bytes.fromhex(digits)
-    except ValueError:
-        return _verified(text)
-    # Fewer bytes: fromhex skips spaces.
-    return found if text.startswith("0x") and len(found) == 20 and any(found) else _verified(text)
+    if text.islower() and text.startswith("0x"):
+        try:
+            found = bytes.fromhex(text[2:])
+        except ValueError:
+            return _verified(text)
+        # Fewer bytes: fromhex skips spaces.
+        if len(found) == 20 and len(text) == _WALLET_LENGTH and found != _ZERO:
+            return found
+    return _verified(text)
+
+
+_ZERO = bytes(20)
 
 
 @lru_cache(_WALLETS_KEPT)
@@ -298,4 +398,4 @@ def described() -> dict[str, Any]:
             },
         },
     }
-    return {PATH + "{wallet}": {"get": operation}}
+    return {ROUTE: {"get": operation}}

@@ -5,19 +5,15 @@ database tells the same of the books.
 """
 
 import platform
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from nftloyalty import __version__
 from nftloyalty.app.status import Loads, read_loads
@@ -33,33 +29,56 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-class Answers:
+class Tally:
+    """Of answers of one kind, how many took how long. Plain numbers, for a check is over before a lock is taken."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_SECONDS) + 1)
+        """By the first bound that is not less; the last is of those beyond all bounds."""
+        self.seconds = 0.0
+
+    def note(self, seconds: float) -> None:
+        """To be called by one thread."""
+        self.counts[bisect_left(_SECONDS, seconds)] += 1
+        self.seconds += seconds
+
+
+class Answers(Collector):
     """What this process answered. Only routes are told, never what was asked for."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._count = Counter(
-            "nftloyalty_http_requests", "Requests answered.", ("method", "route", "status"), registry=registry
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str, int], Tally] = {}
+
+    def of(self, method: str, route: str, status: int) -> Tally:
+        """`route` is a route's template, NO_ROUTE where there is none; `status` 0 = who asked has left."""
+        # There are few: routes, methods and statuses are.
+        return self._tallies.setdefault((method if method in _METHODS else "other", route, status), Tally())
+
+    def collect(self) -> Iterator[Metric]:
+        count = CounterMetricFamily(
+            "nftloyalty_http_requests", "Requests answered.", labels=("method", "route", "status")
         )
-        self._seconds = Histogram(
+        took: dict[tuple[str, str], Tally] = {}
+        for (method, route, status), tally in list(self._tallies.items()):
+            counts = list(tally.counts)
+            if not any(counts):
+                continue
+            count.add_metric((method, route, str(status)), sum(counts))
+            of_all = took.setdefault((method, route), Tally())
+            of_all.counts = [one + other for one, other in zip(of_all.counts, counts, strict=True)]
+            of_all.seconds += tally.seconds
+        yield count
+        seconds = HistogramMetricFamily(
             "nftloyalty_http_request_duration_seconds",
             "Time from a request's arrival to the end of its answer.",
-            ("method", "route"),
-            buckets=_SECONDS,
-            registry=registry,
+            labels=("method", "route"),
         )
-        # Looking one up by its labels takes longer than counting. There are few: routes, methods and statuses are.
-        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-
-    def note(self, method: str, route: str, status: int, seconds: float) -> None:
-        """`route` is a route's template, NO_ROUTE where there is none; `status` 0 = who asked has left."""
-        method = method if method in _METHODS else "other"
-        known = self._known.get((method, route, status))
-        if known is None:
-            known = self._count.labels(method, route, str(status)), self._seconds.labels(method, route)
-            self._known[method, route, status] = known
-        count, took = known
-        count.inc()
-        took.observe(seconds)
+        bounds = [*map(floatToGoString, _SECONDS), "+Inf"]
+        for labels, tally in took.items():
+            seconds.add_metric(labels, list(zip(bounds, accumulate(tally.counts), strict=True)), tally.seconds)
+        yield seconds
 
 
 class Books(Collector):
@@ -87,12 +106,11 @@ class Books(Collector):
         yield from _signers(loads)
 
 
-def registry_of(service: Service) -> CollectorRegistry:
-    """A registry with the books of this service. Nothing is read yet."""
-    # Else each counter is told a second time, with the moment it was made.
-    disable_created_metrics()  # type: ignore[no-untyped-call]
+def registry_of(service: Service, answers: Answers) -> CollectorRegistry:
+    """A registry with the books of this service, and what it answered. Nothing is read yet."""
     registry = CollectorRegistry()
     registry.register(Books(service))
+    registry.register(answers)
     return registry
 
 

@@ -42,7 +42,9 @@ def test_what_misses_an_aim_is_named(row: Row, changes: dict[str, Any], what: li
 
 def test_figures_are_the_median_and_the_spread() -> None:
     runs = [Run(rate, 2 * rate, rate / 100, rate / 10) for rate in (300.0, 100.0, 200.0)]
-    assert figures(runs, Run(50, 50, 7, 8)) == Figures(200, 100, 300, 400, 2.0, 20.0, 7, 8)
+    halves = [Run(50, 50, 7, late) for late in (8, 90, 9)]
+    assert figures(runs, halves) == Figures(200, 100, 300, 400, 2.0, 20.0, 7, 9)
+    assert figures(runs).half_p99_ms is None
 
 
 def test_the_json_holds_every_figure() -> None:

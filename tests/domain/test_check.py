@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nftloyalty.domain.check import Glance
 from nftloyalty.domain.gate import AsOf, Conditions, decide, judged_at
-from nftloyalty.domain.holding import WORD, HoldingState
+from nftloyalty.domain.holding import HoldingState
 from tests.domain.build import NOW
 
 NOW_SECONDS = int(NOW.timestamp())
@@ -41,10 +41,8 @@ def test_a_glance_says_yes_exactly_where_the_gate_does(
     as_of = AsOf(block=7, hash="0x" + 64 * "a", timestamp=block_time, final=False)
     now = NOW + timedelta(microseconds=microsecond)
     decision = decide(wanted, state.to_holding(seasons), as_of, now)
-    joined_at, expires_at, tier, _, _, stamps = state.to_row()
-    held = int.from_bytes(stamps[:WORD], "big") if seasons else 0
-    assert Glance.of(wanted).allows(joined_at, expires_at, tier, held, judged_at(as_of, now)) is decision.allowed
+    assert Glance.of(wanted).allows(state.to_row(), seasons, judged_at(as_of, now)) is decision.allowed
 
 
 def test_a_glance_at_nothing_asked_is_no() -> None:
-    assert not Glance.of(Conditions(active=False)).allows(NOW_SECONDS, 0, 3, 0, NOW_SECONDS)
+    assert not Glance.of(Conditions(active=False)).allows((NOW_SECONDS, 0, 3, 1, 0, b""), 1, NOW_SECONDS)

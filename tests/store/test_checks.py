@@ -15,7 +15,7 @@ from nftloyalty.domain.gate import Holding
 from nftloyalty.domain.holding import NOTHING, HoldingState
 from nftloyalty.errors import DatabaseProblem
 from nftloyalty.store import checks, index, index_steps
-from nftloyalty.store.checks import AsOfWhich, LookUps, PostgresqlLookUps, SqliteLookUps, look_ups
+from nftloyalty.store.checks import AsOfWhich, Found, LookUps, PostgresqlLookUps, SqliteLookUps, look_ups
 from nftloyalty.store.engine import begin, open_engine, read
 from nftloyalty.store.tables import metadata
 from tests.store.build import NOW, Ground, card_facts, header, prepared, program, season_fact
@@ -54,10 +54,14 @@ def quick(engine: Engine) -> Iterator[LookUps]:
     found.close()
 
 
-def held(quick: LookUps, which: AsOfWhich, number: int, wallet: bytes) -> Holding:
-    found = quick.find(which, number, wallet)
+def holdings(found: Found | None) -> list[Holding]:
     assert found is not None
-    return HoldingState.from_row(*(found[2] or NOTHING)).to_holding(found[1])
+    return [HoldingState.from_row(*(state or NOTHING)).to_holding(found.seasons) for state in found.states]
+
+
+def held(quick: LookUps, which: AsOfWhich, number: int, wallet: bytes) -> Holding:
+    (found,) = holdings(quick.find(which, number, [wallet]))
+    return found
 
 
 def test_it_finds_what_the_index_finds(engine: Engine, ground: Ground, quick: LookUps) -> None:
@@ -65,10 +69,10 @@ def test_it_finds_what_the_index_finds(engine: Engine, ground: Ground, quick: Lo
         for wallet in (A, B, C):
             with read(engine) as tx:
                 told = ask(tx, ground.program, wallet)
-            found = quick.find(which, ground.program, wallet)
+            found = quick.find(which, ground.program, [wallet])
             assert told is not None and found is not None
-            standing = found[0]
-            assert held(quick, which, ground.program, wallet) == told.holding
+            standing = found.standing
+            assert holdings(found) == [told.holding]
             assert standing.as_of == told.as_of
             assert (standing.number, standing.confirmed_at, standing.incident) == (13, NOW, None)
     assert held(quick, AsOfWhich.HEAD, ground.program, A).card.tier == 3
@@ -80,8 +84,45 @@ def test_a_program_without_an_index_is_told(engine: Engine, ground: Ground, quic
     with begin(engine) as tx:
         other = program(tx, ground.chain, "tea").id
     for which in AsOfWhich:
-        assert quick.find(which, other, A) is None
-        assert quick.find(which, 777, A) is None
+        assert quick.find(which, other, [A]) is None
+        assert quick.find(which, 777, [A, B]) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 16, 17, 64, 65, checks.MOST_WALLETS])
+def test_many_are_found_at_once_each_in_its_place(ground: Ground, quick: LookUps, count: int) -> None:
+    wallets = [(A, B, C, A, b"\x09" * 20)[number * 7 % 5] for number in range(count)]
+    for which in AsOfWhich:
+        alone = {wallet: held(quick, which, ground.program, wallet) for wallet in wallets}
+        assert len({str(each) for each in alone.values()}) > 1 or count == 1
+        assert holdings(quick.find(which, ground.program, wallets)) == [alone[wallet] for wallet in wallets]
+
+
+def test_what_is_found_at_once_is_of_one_moment(engine: Engine, ground: Ground, quick: LookUps) -> None:
+    """While the index moves to and fro: never a new holding as of an old block, nor one wallet's ahead of another's."""
+    done = threading.Event()
+
+    def rise_and_fall() -> None:
+        with engine.connect() as connection:
+            for number in range(60):
+                with connection.begin():
+                    connection.execute(text("UPDATE positions SET number = :n"), {"n": 1000 + number})
+                    connection.execute(text("UPDATE holdings SET serial = :n"), {"n": 1000 + number})
+        done.set()
+
+    with begin(engine) as tx:
+        tx.execute(text("UPDATE positions SET number = 999"))
+        tx.execute(text("UPDATE holdings SET serial = 999"))
+    writer = threading.Thread(target=rise_and_fall)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        found = quick.find(AsOfWhich.HEAD, ground.program, [A, B, A, B])
+        assert found is not None
+        told = {state[3] for state in found.states if state is not None}
+        assert told == {found.standing.number}
+        seen |= told
+    writer.join()
+    assert len(seen) > 1
 
 
 def test_programs_are_told_apart(engine: Engine, ground: Ground, quick: LookUps) -> None:
@@ -94,9 +135,9 @@ def test_programs_are_told_apart(engine: Engine, ground: Ground, quick: LookUps)
 
 def test_the_standing_is_the_same_object_until_the_index_moves(engine: Engine, ground: Ground, quick: LookUps) -> None:
     def standing() -> checks.Standing:
-        found = quick.find(AsOfWhich.HEAD, ground.program, A)
+        found = quick.find(AsOfWhich.HEAD, ground.program, [A])
         assert found is not None
-        return found[0]
+        return found.standing
 
     first = standing()
     assert standing() is first
@@ -144,18 +185,23 @@ def test_each_step_goes_by_a_key(engine: Engine, ground: Ground, quick: LookUps)
     """Whatever the number of holdings: no table is read from end to end but those of a handful of rows."""
     with begin(engine) as tx:
         if isinstance(quick, SqliteLookUps):
-            for which in AsOfWhich:
-                order = quick._orders[which]((1, A))
-                plan = tx.connection.cursor().execute(f"EXPLAIN QUERY PLAN {quick._texts[which]}", order).fetchall()
-                assert not [row[3] for row in plan if str(row[3]).startswith("SCAN") and "CONSTANT" not in row[3]]
+            for statement in (each for sizes in quick._statements.values() for each in sizes.values()):
+                words = f"EXPLAIN QUERY PLAN {statement.text}"
+                plan = [row[3] for row in tx.connection.cursor().execute(words, statement.values(1, [A])).fetchall()]
+                assert any(step.startswith("SEARCH holdings USING PRIMARY KEY") for step in plan)
+                # `asked` are the wallets that the statement itself brings.
+                scans = [step for step in plan if step.startswith("SCAN")]
+                assert not [step for step in scans if "CONSTANT" not in step and step != "SCAN asked"]
             return
-        tx.execute(text("SET LOCAL enable_seqscan = off"))
-        assert isinstance(quick, PostgresqlLookUps)
-        for which in AsOfWhich:
-            words = quick._texts[which].decode().replace("$1", "1").replace("$2", f"'\\x{A.hex()}'::bytea")
-            plan = "\n".join(tx.exec_driver_sql(f"EXPLAIN {words}").scalars())
-            assert "Seq Scan" not in plan, plan
-            assert "pk_holdings" in plan or "holdings_pkey" in plan, plan
+    assert isinstance(quick, PostgresqlLookUps)
+    assert quick._connected is not None
+    for which in AsOfWhich:
+        # On its own connection, by what it told the planner: in a small table the planner would rather read all.
+        words = f"EXPLAIN EXECUTE {quick._names[which].decode()} (1, ARRAY['\\x{A.hex()}'::bytea])"
+        shown = "\n".join(row[0] for row in quick._connected.execute(words.encode()).fetchall())
+        assert "Seq Scan" not in shown, shown
+        assert "Hash" not in shown, shown
+        assert "pk_holdings" in shown or "holdings_pkey" in shown, shown
 
 
 def test_closed_it_says_so_and_opens_again(ground: Ground, quick: LookUps) -> None:
@@ -164,7 +210,7 @@ def test_closed_it_says_so_and_opens_again(ground: Ground, quick: LookUps) -> No
     # A call, for mypy believes that what was asked once stays so.
     assert not bool(quick.is_open)
     with pytest.raises(DatabaseProblem, match="not connected"):
-        quick.find(AsOfWhich.HEAD, ground.program, A)
+        quick.find(AsOfWhich.HEAD, ground.program, [A])
     quick.open()
     quick.open()
     assert held(quick, AsOfWhich.HEAD, ground.program, A).card.exists
@@ -216,7 +262,7 @@ def test_a_connection_that_broke_off_is_told_closed_and_opened_anew(remote: Remo
     with begin(engine) as tx:
         tx.execute(text("SELECT pg_terminate_backend(:process, 5000)"), {"process": server_process(quick)})
     with pytest.raises(DatabaseProblem, match=r"terminat|closed"):
-        quick.find(AsOfWhich.HEAD, ground.program, A)
+        quick.find(AsOfWhich.HEAD, ground.program, [A])
     assert not quick.is_open
     quick.open()
     assert held(quick, AsOfWhich.HEAD, ground.program, A).card.exists
@@ -228,7 +274,7 @@ def test_a_table_that_is_locked_holds_nobody_up_for_long(remote: Remote) -> None
         tx.execute(text("LOCK TABLE holdings IN ACCESS EXCLUSIVE MODE"))
         began = time.monotonic()
         with pytest.raises(DatabaseProblem, match=r"no answer within|statement timeout"):
-            quick.find(AsOfWhich.HEAD, ground.program, A)
+            quick.find(AsOfWhich.HEAD, ground.program, [A])
         assert time.monotonic() - began < 2 * checks.LONGEST_SECONDS + 0.5
         assert not quick.is_open
     quick.open()
@@ -243,7 +289,7 @@ def test_a_server_that_hangs_holds_nobody_up_for_long(remote: Remote) -> None:
     try:
         began = time.monotonic()
         with pytest.raises(DatabaseProblem, match="no answer within"):
-            quick.find(AsOfWhich.HEAD, ground.program, A)
+            quick.find(AsOfWhich.HEAD, ground.program, [A])
         assert time.monotonic() - began < 2 * checks.LONGEST_SECONDS + 0.5
     finally:
         os.kill(process, signal.SIGCONT)

@@ -1,5 +1,8 @@
 """The raw route gives the gate's answers, refuses what the gate refuses, and holds nobody up."""
 
+import asyncio
+import json
+import logging
 import os
 import signal
 import threading
@@ -16,9 +19,11 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, create_engine, delete, insert, text, update
 
 from nftloyalty.app import verifying
+from nftloyalty.app.checking import MOST_AT_ONCE, Checks
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Attached, Opened
 from nftloyalty.chain.client import Block
@@ -28,7 +33,9 @@ from nftloyalty.domain.holding import HoldingState
 from nftloyalty.store import checks, index, index_steps, programs
 from nftloyalty.store.engine import begin
 from nftloyalty.store.tables import holdings, positions, seasons, undo
+from nftloyalty.web import app as web_app
 from nftloyalty.web import check
+from nftloyalty.web.app import Quick, create_web
 from nftloyalty.web.check import wallet_bytes
 from nftloyalty.web.deps import Service
 from nftloyalty.web.errors import CODES
@@ -265,6 +272,110 @@ def test_the_wallet_is_answered_as_it_was_asked(here: Till) -> None:
         assert here.ask(shown).json()["wallet"] == shown
 
 
+# --------------------------------------------------------------------------------------------------- several at a time
+
+
+async def told_at_once(here: Till, asked: list[tuple[bytes, str]]) -> list[tuple[int, dict[str, Any]]]:
+    """Answers to requests that come in one turn of the loop."""
+
+    async def ask(web: Quick, wallet: bytes, query: str) -> tuple[int, dict[str, Any]]:
+        path = f"{check.PATH}0x{wallet.hex()}"
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode()}
+        messages: list[Any] = []
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        await web(scope | {"headers": [(b"host", b"127.0.0.1")]}, no_body, send)
+        return messages[0]["status"], json.loads(messages[1]["body"])
+
+    web = create_web(Service(here.app, here.opened, None))
+    async with web.api.router.lifespan_context(web.api):
+        return await asyncio.gather(*(ask(web, *each) for each in asked))
+
+
+async def no_body() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+@pytest.fixture
+def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many questions were answered by each."""
+    found: list[int] = []
+    answers = Checks.answers
+
+    def counted(self: Checks, asked: Any) -> Any:
+        found.append(len(asked))
+        return answers(self, asked)
+
+    monkeypatch.setattr(Checks, "answers", counted)
+    return found
+
+
+def test_who_asks_at_once_is_answered_at_once_each_his_own(here: Till, look_ups: list[int]) -> None:
+    asked = [
+        (wallet, query)
+        for query in ("", "tier=gold", "stamp=latte&consistency=final", "stamp=latte", "consistency=final")
+        for wallet in (MEMBER, STRANGER, GOLD, EXPIRED, LEFT, ROSE)
+    ]
+    found = asyncio.run(told_at_once(here, asked))
+    assert look_ups[0] == len(asked)
+    for (wallet, query), (status, answer) in zip(asked, found, strict=True):
+        assert (status, steady(answer)) == (200, steady(here.ask(wallet, query).json()))
+
+
+def test_more_than_one_look_up_takes_are_answered_by_two(here: Till, look_ups: list[int]) -> None:
+    found = asyncio.run(told_at_once(here, [(GOLD, ""), (STRANGER, "")] * MOST_AT_ONCE))
+    assert look_ups == [MOST_AT_ONCE, MOST_AT_ONCE]
+    assert [answer["allowed"] for _, answer in found] == [True, False] * MOST_AT_ONCE
+
+
+def test_one_who_is_refused_takes_nobody_along(here: Till) -> None:
+    found = asyncio.run(told_at_once(here, [(GOLD, ""), (GOLD, "teir=gold"), (bytes(20), ""), (GOLD, "tier=gold")]))
+    assert [status for status, _ in found] == [200, 422, 422, 200]
+
+
+def test_all_are_told_of_trouble(here: Till) -> None:
+    here.stand(incident="block 12 is gone")
+    try:
+        found = asyncio.run(told_at_once(here, [(GOLD, ""), (MEMBER, "consistency=final"), (STRANGER, "")]))
+    finally:
+        here.stand(incident=None)
+    assert [(status, answer["code"]) for status, answer in found] == [(503, "index_halted")] * 3
+
+
+def test_one_who_leaves_takes_nobody_along(here: Till) -> None:
+    """Also the first of a turn, who would have looked up for the others."""
+
+    async def turn() -> list[bool]:
+        checks_ = Checks(here.app, here.opened)
+        checks_.look_ups.open()
+        found = check.Turn(checks_, b"turn")
+        question = checks_.question(active=True, tier=None, stamps=())
+
+        async def ask(wallet: bytes) -> bool:
+            place = found.join(question, wallet)
+            await check.next_turn()
+            answers = found.look_up() if found.answers is None else found.answers
+            return answers[place].allowed
+
+        tasks = [asyncio.ensure_future(ask(wallet)) for wallet in (STRANGER, GOLD, STRANGER)]
+        asyncio.get_running_loop().call_soon(tasks[0].cancel)
+        told = await asyncio.gather(*tasks, return_exceptions=True)
+        checks_.look_ups.close()
+        assert isinstance(told[0], asyncio.CancelledError)
+        return [each for each in told if isinstance(each, bool)]
+
+    assert asyncio.run(turn()) == [True, False]
+
+
+def test_the_next_check_sees_what_was_written_before_it(here: Till) -> None:
+    wallet = b"\x66" * 20
+    for tier in (1, 2) * 10:
+        here.put(wallet, card(tier))
+        assert here.ask(wallet, "tier=gold").json()["allowed"] is (tier == 2)
+
+
 # --------------------------------------------------------------------------------------------------------------- errors
 
 COPY = "(0x and 40 hex digits; copy it from the wallet)"
@@ -455,6 +566,75 @@ def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
         with serving(Service(replace(here.app, engine=broken), here.opened, None)) as client:
             found = problem_of(client.get("/v1/check/0x" + GOLD.hex()), 503, "database_problem")
             assert "nowhere" not in str(found)
+
+
+# --------------------------------------------------------------------------------------------------- what is told of it
+
+
+def counted(here: Till) -> dict[tuple[str, str], float]:
+    """Of the check, by method and status."""
+    families = text_string_to_metric_families(here.client.get("/metrics").text)
+    samples = [each for family in families for each in family.samples if each.labels.get("route") == check.ROUTE]
+    found = {(each.labels["method"], each.labels["status"]): each.value for each in samples if "status" in each.labels}
+    # Each is also in the histogram of its method.
+    for method in {method for method, _ in found}:
+        (timed,) = (
+            each.value for each in samples if each.name.endswith("_seconds_count") and each.labels["method"] == method
+        )
+        assert timed == sum(value for (one, _), value in found.items() if one == method)
+    return found
+
+
+def test_checks_are_counted_and_timed_by_their_route(here: Till) -> None:
+    before = counted(here)
+    here.ask(GOLD)
+    here.ask(STRANGER, "tier=gold")
+    here.ask("nobody")
+    here.client.request("DELETE", "/v1/check/0x" + GOLD.hex())
+    after = counted(here)
+    grown = {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
+    assert grown == {("GET", "200"): 2, ("GET", "422"): 1, ("DELETE", "405"): 1}
+
+
+def test_a_check_has_a_request_id_or_keeps_its_own(here: Till) -> None:
+    path = "/v1/check/0x" + GOLD.hex()
+    ids = {here.ask(GOLD).headers["x-request-id"] for _ in range(5)}
+    assert len(ids) == 5
+    for each in ids:
+        assert web_app._REQUEST_ID.fullmatch(each)
+        assert each.startswith("req_")
+    for query in ("", "?tier=platinum"):
+        answer = here.client.get(path + query, headers={"X-Request-Id": "till-7:order.12_a"})
+        assert answer.headers["x-request-id"] == "till-7:order.12_a"
+        assert answer.json().get("request_id", "till-7:order.12_a") == "till-7:order.12_a"
+    for headers in ([("X-Request-Id", "a b")], [("X-Request-Id", "one"), ("X-Request-Id", "two")]):
+        answer = here.client.get(path, headers=headers)
+        assert answer.json()["allowed"] is True
+        assert answer.headers["x-request-id"].startswith("req_")
+
+
+def test_a_refused_check_has_its_line_in_the_log_and_an_answered_one_where_all_is_logged(
+    here: Till, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lines() -> list[tuple[Any, ...]]:
+        # A request's line is written when its answer is on its way; the next answer comes after it.
+        here.client.get("/nowhere")
+        found = [each for each in caplog.records if each.name == web_app.access.name]
+        caplog.clear()
+        return [(each.__dict__["route"], each.__dict__["status"]) for each in found if each.__dict__["status"] != 404]
+
+    with caplog.at_level(logging.INFO, web_app.access.name):
+        here.ask(GOLD)
+        here.ask("nobody")
+        assert lines() == [(check.ROUTE, 422)]
+    with caplog.at_level(logging.DEBUG, web_app.access.name):
+        answer = here.ask(GOLD)
+        assert lines() == [(check.ROUTE, 200)]
+    # The long way and the short one give the same answer, header by header.
+    short = here.ask(GOLD)
+    assert steady(answer.json()) == steady(short.json())
+    assert list(answer.json()) == list(short.json())
+    assert answer.headers.keys() == short.headers.keys()
 
 
 # ------------------------------------------------------------------------------------------------------------ its parts

@@ -594,4 +594,4 @@ def test_every_reference_of_the_description_leads_somewhere(client: httpx2.Clien
 def test_a_server_is_built_without_asking_anything(served: Served, tmp_path: Path) -> None:
     app = build_app(settings_of(tmp_path, "http://127.0.0.1:9"))
     app.close()
-    assert create_web(Service(app, served.world.here, None)).title == "nftloyalty"
+    assert create_web(Service(app, served.world.here, None)).api.title == "nftloyalty"
