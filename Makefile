@@ -87,7 +87,7 @@ bench-gas: $(dev) $(node_modules) ## gas of our contracts beside their peers
 bench-speed: $(dev) $(node_modules) ## mints sent and events indexed a second, beside web3.py and the node's own limit
 	@$(tools) $(python) -m benchmarks.speed $(ARGS)
 
-bench-checks: $(dev) $(node_modules) $(load_modules) ## checks at a checkout beside their limits (three minutes; best on an idle machine)
+bench-checks: $(dev) $(node_modules) $(load_modules) ## checks at a checkout beside their limits (five minutes; best on an idle machine)
 	@$(tools) $(python) -m benchmarks.checks $(ARGS)
 
 clean: ## remove all that make installed or built

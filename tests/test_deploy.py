@@ -142,8 +142,8 @@ def test_passwords_come_from_files_that_git_leaves_out() -> None:
 
 def test_nothing_is_open_to_other_machines() -> None:
     ports = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
-    assert set(ports) == {"web"}
-    assert all(port.startswith("127.0.0.1:") for port in ports["web"])
+    assert set(ports) == {"door"}
+    assert all(port.startswith("127.0.0.1:") for port in ports["door"])
     assert not any(service.get("network_mode") == "host" for service in COMPOSE["services"].values())
 
 

@@ -138,13 +138,14 @@ class Sender:
 
     def _chain_nonce(self) -> int:
         """What the chain says the next nonce is, told twice: the books begin with it, and more than theirs halts the
-        signer. Raises NodeUnreachable if the node contradicts itself."""
+        signer. Raises NodeUnreachable if the node contradicts itself, time and again: a block may come in between."""
         node, address = self.app.node, self.signer.address
-        head = node.head().number
-        first, of_head, last = node.nonce(address), node.nonce(address, head), node.nonce(address)
-        if not of_head <= first <= last:
-            raise NodeUnreachable(node.shown_url, f"it tells the nonce of {address} as {first}, {of_head} and {last}")
-        return of_head
+        for _ in range(3):
+            head = node.head().number
+            first, of_head, last = node.nonce(address), node.nonce(address, head), node.nonce(address)
+            if of_head <= first <= last:
+                return of_head
+        raise NodeUnreachable(node.shown_url, f"it tells the nonce of {address} as {first}, {of_head} and {last}")
 
     def _pending_nonce(self) -> int:
         """The nonce after what waits in the node's pool; 0 where it does not tell."""

@@ -388,6 +388,6 @@ def _record_foreign(app: App, tx: Connection, row: SignerRow, use: Use) -> None:
     slots.set_foreign(tx, slot.id, now)
     members = [member.id for member in intents.of_slot(tx, slot.id)]
     intents.return_to_received(tx, slot.id, now)
-    if slot.kind in ACTS:
-        # An operator's act that was not done is over: it must not be done later behind the operator's back.
+    if slot.kind in ACTS or slot.cancel_asked_at is not None:
+        # An act that was not done, and what was to be taken back, are over: not to be done later behind one's back.
         intents.cancel(tx, members, now)

@@ -227,6 +227,30 @@ def test_an_act_whose_nonce_went_to_somebody_else_is_over(anew: Anew, monkeypatc
     assert world.app.node.nonce(desk.address) == 2
 
 
+def test_what_was_to_be_taken_back_is_not_done_later_when_its_nonce_went_elsewhere(
+    anew: Anew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = anew("")
+    world.mint(f"{new_wallet()},member,never")
+
+    def lost(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as broken, pytest.raises(SystemExit):
+        broken.setattr(Sender, "_send", lost)
+        world.mint(f"{new_wallet()},member,never")
+    with begin(world.app.engine) as tx:
+        row = next(each.id for each in signers.list_all(tx, 1) if each.address == world.address("hot"))
+        assert slots.ask_cancel(tx, row, None, world.app.now()) == 1
+    assert transact(world.app.node, signer_of(world.app, "hot"), new_wallet(), b"", 1).succeeded
+    halt(world, "hot")
+    signing.resume(world.app, signing.look_into(world.app, world.here.attached, world.program, "hot"))
+    with read(world.app.engine) as tx:
+        assert slots.open_slots(tx, row) == []
+        assert intents.received_of(tx, row) == []
+    assert world.here.membership.total_supply() == 1
+
+
 # ------------------------------------------------------------------------------------------------------ an old database
 
 

@@ -406,6 +406,10 @@ def test_a_wrong_address_is_pointed_at(here: Till, shown: str, said: str) -> Non
     [
         ("teir=gold", {"/teir": "is not known (did you mean tier?)"}),
         ("x=1", {"/x": "is not known (known here: tier, active, consistency, stamp)"}),
+        (
+            "&".join(f"x{number}" for number in range(300)),
+            {f"/x{number}": "is not known (known here: tier, active, consistency, stamp)" for number in range(20)},
+        ),
         ("a/b=1", {"/a~1b": "is not known (known here: tier, active, consistency, stamp)"}),
         ("tier=member&tier=gold", {"/tier": "is given twice (give it once)"}),
         ("active=yes", {"/active": "must be true or false (write active=true, or leave it out)"}),
