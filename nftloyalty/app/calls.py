@@ -9,7 +9,7 @@ from nftloyalty.domain import words
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import Kind
 from nftloyalty.domain.voucher import CardVoucher, SignedVoucher, StampVoucher, signed_from_json
-from nftloyalty.store.intents import IntentRow, Passenger
+from nftloyalty.store.intents import Batchable, Passenger
 from nftloyalty.store.programs import ProgramRow
 
 _Voucher = TypeVar("_Voucher", CardVoucher, StampVoucher)
@@ -38,7 +38,7 @@ class Minted:
     token_ids: tuple[int, ...]
 
 
-def build(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
+def build(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
     """The call for these intents, which must be of one program, kind and stamp type.
 
     The same intents in the same order always give the same bytes.
@@ -55,7 +55,7 @@ def minted_by(kind: Kind, program: ProgramRow | None, members: Sequence[Passenge
     return Minted(contract, tuple(each.stamp_type << 160 | int(str(each.recipient), 16) for each in members))
 
 
-def _recipient(intent: IntentRow) -> Address:
+def _recipient(intent: Batchable) -> Address:
     if intent.recipient is None:
         raise ValueError(f"intent {intent.public_id} of kind {intent.kind} has no recipient")
     return intent.recipient
@@ -67,7 +67,7 @@ def _of(program: ProgramRow | None) -> ProgramRow:
     return program
 
 
-def _mint_cards(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
+def _mint_cards(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
     membership = _of(program).membership
     items = []
     for intent in intents:
@@ -75,37 +75,37 @@ def _mint_cards(intents: Sequence[IntentRow], program: ProgramRow | None) -> Cal
     return Call(membership, Membership.encode_mint_batch(items))
 
 
-def _mint_stamps(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
+def _mint_stamps(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
     stamps = _of(program).stamps
     ids = [words.stamp_token_id(_recipient(intent), intent.stamp_type) for intent in intents]
     return Call(stamps, Stamps.encode_mint_batch(ids))
 
 
-def _claim_card(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
+def _claim_card(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
     membership = _of(program).membership
     signed, voucher = _voucher(intents[0], CardVoucher)
     return Call(membership, Membership.encode_claim(voucher, signed.signer, signed.signature))
 
 
-def _claim_stamp(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
+def _claim_stamp(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
     stamps = _of(program).stamps
     signed, voucher = _voucher(intents[0], StampVoucher)
     return Call(stamps, Stamps.encode_claim(voucher, signed.signer, signed.signature))
 
 
-def _voucher(intent: IntentRow, kind: type[_Voucher]) -> tuple[SignedVoucher, _Voucher]:
+def _voucher(intent: Batchable, kind: type[_Voucher]) -> tuple[SignedVoucher, _Voucher]:
     signed = signed_from_json(intent.args, intent.public_id)
     if not isinstance(signed.voucher, kind):
         raise ValueError(f"intent {intent.public_id} of kind {intent.kind} carries another kind of voucher")
     return signed, signed.voucher
 
 
-def _plain(intents: Sequence[IntentRow], program: ProgramRow | None) -> Call:
+def _plain(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
     args = intents[0].args
     return Call(args["to"], bytes.fromhex(args["data"][2:]), int(args.get("value_wei", "0")))
 
 
-_BUILDERS: dict[Kind, Callable[[Sequence[IntentRow], ProgramRow | None], Call]] = {
+_BUILDERS: dict[Kind, Callable[[Sequence[Batchable], ProgramRow | None], Call]] = {
     Kind.MINT_CARD: _mint_cards,
     Kind.MINT_STAMP: _mint_stamps,
     Kind.CLAIM_CARD: _claim_card,

@@ -21,7 +21,7 @@ from nftloyalty.chain.contracts import Membership, QuotaKind, QuotaNow, Stamps, 
 from nftloyalty.chain.sender import Fees
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.batch import TRANSACTION_GAS_CAP
-from nftloyalty.domain.intent import IntentState, Kind
+from nftloyalty.domain.intent import Kind
 from nftloyalty.domain.quota import fit
 from nftloyalty.errors import (
     ChainProblem,
@@ -34,7 +34,7 @@ from nftloyalty.errors import (
 )
 from nftloyalty.store import intents, programs, slots
 from nftloyalty.store.engine import read
-from nftloyalty.store.intents import Group, IntentRow
+from nftloyalty.store.intents import Batchable, Group, WaitingRow
 from nftloyalty.store.programs import ProgramRow
 
 GATHER_AT_MOST = 500
@@ -80,7 +80,7 @@ class Ready:
     """One transaction that would pass now. `gas` is its limit, margin included; `measured` = the node has said how much
     it needs, else it is yet to be tried with that limit."""
 
-    members: tuple[IntentRow, ...]
+    members: tuple[WaitingRow, ...]
     call: Call
     gas: int
     measured: bool = True
@@ -94,7 +94,7 @@ class Ready:
 class Spoiled:
     """Items to be rejected, each with its reason in words, before anything else of their group is sent."""
 
-    items: tuple[tuple[IntentRow, str], ...]
+    items: tuple[tuple[WaitingRow, str], ...]
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Gathered:
     nothing can be sent for now."""
 
     ready: list[Ready] = field(default_factory=list)
-    spoiled: list[tuple[IntentRow, str]] = field(default_factory=list)
+    spoiled: list[tuple[WaitingRow, str]] = field(default_factory=list)
     blocked: dict[Group, Blocked] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -186,7 +186,7 @@ class Gathering:
     def _order(self, group: Group) -> tuple[int, int]:
         return self._had.get(group.program, 0), self._had.get(group, 0)
 
-    def _line(self, group: Group, space: int, head: Block, found: Gathered) -> Iterator[Ready | Sequence[IntentRow]]:
+    def _line(self, group: Group, space: int, head: Block, found: Gathered) -> Iterator[Ready | Sequence[WaitingRow]]:
         """What waits of a group, a transaction's worth at a time: with its gas where that is known, else bare rows."""
         fresh = (self.app.now() - datetime.fromtimestamp(head.timestamp, UTC)).total_seconds() < FRESH_SECONDS
         batched = group.kind in BATCHED_KINDS
@@ -195,7 +195,7 @@ class Gathering:
             limit = space
             if batched:
                 limit = min(space * GATHER_AT_MOST, TRIED_AT_ONCE // item_gas if item_gas else GATHER_AT_MOST)
-            rows: Sequence[IntentRow] = intents.waiting(tx, self.row, group, limit=limit)
+            rows: Sequence[WaitingRow] = intents.waiting(tx, self.row, group, limit=limit)
             program = program_of(tx, rows) if rows else None
         if not rows or (batched and not self._has_room(group, program, head, found)):
             return
@@ -221,7 +221,7 @@ class Gathering:
             found.blocked[group] = wait.blocked
             return False
 
-    def _one(self, rows: Sequence[IntentRow], found: Gathered) -> Ready | None:
+    def _one(self, rows: Sequence[WaitingRow], found: Gathered) -> Ready | None:
         """Try what waits of one group the slow way. None if nothing of it can be sent now."""
         try:
             tried = self.try_next(rows)
@@ -276,7 +276,7 @@ class Gathering:
         found.ready = paid
         found.blocked |= short
 
-    def try_next(self, waiting: Sequence[IntentRow]) -> Ready | Spoiled:
+    def try_next(self, waiting: Sequence[WaitingRow]) -> Ready | Spoiled:
         """The transaction for as many of these waiting intents of one group, from the first, as fit into one.
 
         Raises Wait if nothing of the group can be sent for now.
@@ -346,15 +346,15 @@ class Gathering:
                 raise Wait(Blocked(dear)) from None
         return self._market[1]
 
-    def _allowed(self, waiting: Sequence[IntentRow], program: ProgramRow | None) -> Sequence[IntentRow]:
+    def _allowed(self, waiting: Sequence[WaitingRow], program: ProgramRow | None) -> Sequence[WaitingRow]:
         """Those of the first that may share a transaction, before its gas is asked about."""
         if waiting[0].kind not in BATCHED_KINDS:
             return waiting[:1]
         return _in_small_company(waiting)[: max(1, self._room(_group(waiting), program))]
 
     def _measured(
-        self, waiting: Sequence[IntentRow], program: ProgramRow | None
-    ) -> Ready | tuple[Sequence[IntentRow], Reverted]:
+        self, waiting: Sequence[WaitingRow], program: ProgramRow | None
+    ) -> Ready | tuple[Sequence[WaitingRow], Reverted]:
         """As many of these as fit, tried and measured; or those that were tried last, and the contract's refusal."""
         most = self._gas_cap()
         while True:
@@ -391,14 +391,14 @@ class Gathering:
                 )
             waiting = waiting[: max(1, min(len(waiting) - 1, len(waiting) * most // least))]
 
-    def _learn(self, members: Sequence[IntentRow], needed: int) -> None:
+    def _learn(self, members: Sequence[WaitingRow], needed: int) -> None:
         """What one more item of a group costs, at the dearest seen. An act is like no other."""
         if members[0].kind not in ACTS:
             group = _group(members)
             each = -(-max(needed - BASE_GAS, needed // 4) // len(members))
             self._item_gas[group] = max(each, self._item_gas.get(group, 0))
 
-    def _spoilers(self, members: Sequence[IntentRow], program: ProgramRow | None, refusal: Reverted) -> Spoiled:
+    def _spoilers(self, members: Sequence[WaitingRow], program: ProgramRow | None, refusal: Reverted) -> Spoiled:
         """The items the contract refuses, with its reasons. Raises Wait for a refusal that is no item's.
 
         An operator's act is refused whatever the reason: it must neither stand in the way of the next one (a pause in
@@ -409,7 +409,7 @@ class Gathering:
         if len(members) == 1:
             return Spoiled(((members[0], refusal.message),))
 
-        def refused(part: Sequence[IntentRow]) -> Reverted | None:
+        def refused(part: Sequence[WaitingRow]) -> Reverted | None:
             self._between()
             call = build(part, program)
             return sender.refusal(self.app.node, self.signer, call.to, call.data, call.value_wei)
@@ -461,18 +461,18 @@ class Gathering:
             self._gas_of_blocks = self.app.node.block_gas_limit()
         return self._gas_of_blocks
 
-    def _program_of(self, members: Sequence[IntentRow]) -> ProgramRow | None:
+    def _program_of(self, members: Sequence[WaitingRow]) -> ProgramRow | None:
         with read(self.app.engine) as tx:
             return program_of(tx, members)
 
 
-def program_of(tx: Connection, members: Sequence[IntentRow]) -> ProgramRow | None:
+def program_of(tx: Connection, members: Sequence[Batchable]) -> ProgramRow | None:
     """The program that intents of one group belong to."""
     program = members[0].program
     return programs.get(tx, program) if program is not None else None
 
 
-def _group(members: Sequence[IntentRow]) -> Group:
+def _group(members: Sequence[WaitingRow]) -> Group:
     return Group(members[0].program, members[0].kind, members[0].stamp_type)
 
 
@@ -493,12 +493,11 @@ def _under_way(tx: Connection, group: Group) -> tuple[int, int]:
     program = group.program
     if program is None:
         return 0, 0
-
-    def batched(kind: Kind, stamp_type: int | None = None) -> int:
-        return intents.unfinished(tx, program, kind, stamp_type).get(IntentState.BATCHED, 0)
-
-    claim = Kind.CLAIM_CARD if group.kind is Kind.MINT_CARD else Kind.CLAIM_STAMP
-    return batched(group.kind), batched(group.kind, group.stamp_type) + batched(claim, group.stamp_type)
+    claims = Kind.CLAIM_CARD if group.kind is Kind.MINT_CARD else Kind.CLAIM_STAMP
+    mints = intents.under_way(tx, program, group.kind)
+    # There is one type of card.
+    alike = mints if group.kind is Kind.MINT_CARD else intents.under_way(tx, program, group.kind, group.stamp_type)
+    return mints, alike + intents.under_way(tx, program, claims, group.stamp_type)
 
 
 def _supply(app: App, program: ProgramRow, group: Group, head: Block) -> Supply:
@@ -507,14 +506,14 @@ def _supply(app: App, program: ProgramRow, group: Group, head: Block) -> Supply:
     return Stamps(app.node, program.stamps).supply(group.stamp_type, head.hash)
 
 
-def _given_up(first: IntentRow) -> Spoiled | None:
+def _given_up(first: WaitingRow) -> Spoiled | None:
     if first.reverts < MOST_REVERTS:
         return None
     why = f"its transaction failed {first.reverts} times on chain, each time after a trial that passed"
     return Spoiled(((first, why),))
 
 
-def _in_small_company(waiting: Sequence[IntentRow]) -> Sequence[IntentRow]:
+def _in_small_company(waiting: Sequence[WaitingRow]) -> Sequence[WaitingRow]:
     """Rows that may share a transaction: the oftener the first has failed on chain, the fewer, none worse than it.
 
     A trial that passes and a transaction that fails differ by what happened between them. Where that comes back again

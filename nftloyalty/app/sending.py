@@ -344,7 +344,7 @@ class Sender:
             with begin(self.app.engine) as tx:
                 self._lease.hold(tx)
                 # What was withdrawn or asked for otherwise meanwhile is not what was tried.
-                if intents.hold_unchanged(tx, [item]):
+                if intents.hold_unchanged(tx, self._row, [item]):
                     intents.reject(tx, [item.id], self.app.now(), error=why)
 
     def _reserve(self, ready: Sequence[Ready]) -> list[SlotRow]:

@@ -43,6 +43,16 @@ _UNFINISHED = intents.c.state.in_(
     ]
 )
 _GROUP = (intents.c.program, intents.c.kind, intents.c.stamp_type)
+_OF_WAITING = (
+    intents.c.id,
+    intents.c.public_id,
+    intents.c.program,
+    intents.c.kind,
+    intents.c.stamp_type,
+    intents.c.recipient,
+    intents.c.args,
+    intents.c.reverts,
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,24 @@ class IntentRow:
     created_at: datetime
     updated_at: datetime
     reverts: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """An intent that is RECEIVED, as much of it as a transaction is made of: of these, thousands are read at once."""
+
+    id: int
+    public_id: str
+    program: int | None
+    kind: Kind
+    stamp_type: int
+    recipient: str | None
+    args: Mapping[str, Any]
+    reverts: int
+
+
+Batchable = IntentRow | WaitingRow
+"""What can be put into a transaction."""
 
 
 @dataclass(frozen=True)
@@ -325,10 +353,10 @@ def groups(tx: Connection, signer: int) -> list[Group]:
     return found
 
 
-def waiting(tx: Connection, signer: int, group: Group, *, limit: int) -> list[IntentRow]:
+def waiting(tx: Connection, signer: int, group: Group, *, limit: int) -> list[WaitingRow]:
     """The oldest RECEIVED intents of one group, up to `limit`."""
-    query = select(intents).where(intents.c.signer == signer, _WAITS, _in_group(group))
-    return [IntentRow(*row) for row in tx.execute(query.order_by(intents.c.id).limit(limit))]
+    query = select(*_OF_WAITING).where(intents.c.signer == signer, _WAITS, _in_group(group))
+    return [WaitingRow(*row) for row in tx.execute(query.order_by(intents.c.id).limit(limit))]
 
 
 def unfinished(
@@ -349,13 +377,26 @@ def unfinished(
     return {row[0]: row[1] for row in tx.execute(query.group_by(intents.c.state))}
 
 
-def hold_unchanged(tx: Connection, rows: Sequence[IntentRow]) -> bool:
-    """Whether these are in every field still as they were read; if so, nobody changes them until this transaction
+def under_way(tx: Connection, program: int, kind: Kind, stamp_type: int | None = None) -> int:
+    """How many intents of a program are in transactions that no block holds, as far as we know (BATCHED). Takes as long
+    as there are such, however much waits."""
+    query = select(func.count()).where(
+        intents.c.program == program, intents.c.kind == kind, _UNFINISHED, intents.c.state == IntentState.BATCHED
+    )
+    if stamp_type is not None:
+        query = query.where(intents.c.stamp_type == stamp_type)
+    return tx.execute(query).scalar_one()
+
+
+def hold_unchanged(tx: Connection, signer: int, rows: Sequence[WaitingRow]) -> bool:
+    """Whether these wait for this signer still, as they were read; if so, nobody changes them until this transaction
     ends."""
-    found: list[IntentRow] = []
+    found: list[WaitingRow] = []
     for chunk in _chunks(row.id for row in rows):
-        query = select(intents).where(intents.c.id.in_(chunk)).order_by(intents.c.id).with_for_update()
-        found += [IntentRow(*row) for row in tx.execute(query)]
+        query = select(*_OF_WAITING).where(
+            intents.c.id.in_(chunk), intents.c.signer == signer, intents.c.state == IntentState.RECEIVED
+        )
+        found += [WaitingRow(*row) for row in tx.execute(query.order_by(intents.c.id).with_for_update())]
     return found == sorted(rows, key=lambda row: row.id)
 
 

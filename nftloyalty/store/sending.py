@@ -29,7 +29,7 @@ from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
 from nftloyalty.store import signers
 from nftloyalty.store.columns import json_text
-from nftloyalty.store.intents import IntentRow, Landed
+from nftloyalty.store.intents import Batchable, Landed
 from nftloyalty.store.slots import AttemptRow, SlotRow
 from nftloyalty.store.tables import attempts, intents, slots
 from nftloyalty.store.writing import MANY, first_missed, given_rows, refuse, stands_at, to_intent, to_slot
@@ -45,7 +45,7 @@ class NewSlot:
     calldata: bytes
     value: int
     gas_limit: int
-    members: Sequence[IntentRow]
+    members: Sequence[Batchable]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from nftloyalty.errors import (
 )
 from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.intents import IntentRow
+from nftloyalty.store.intents import WaitingRow
 from nftloyalty.store.tables import attempts
 from nftloyalty.store.tables import signers as signer_table
 from tests.app.build import Clock, World, new_wallet, program_text
@@ -394,7 +394,7 @@ def meanwhile(monkeypatch: MonkeyPatch, act: Callable[[], None]) -> None:
     original = Gathering.try_next
     done: list[bool] = []
 
-    def try_next(gathering: Gathering, waiting: Sequence[IntentRow]) -> Ready | Spoiled:
+    def try_next(gathering: Gathering, waiting: Sequence[WaitingRow]) -> Ready | Spoiled:
         found = original(gathering, waiting)
         if not done:
             done.append(True)
@@ -453,11 +453,11 @@ def test_a_spoiled_row_that_was_asked_for_otherwise_meanwhile_is_not_rejected(
     assert governing.card_of(world.here, member).tier == 2
 
 
-def once(original: Callable[..., Any], first: Callable[[Sequence[IntentRow]], Any]) -> Callable[..., Any]:
+def once(original: Callable[..., Any], first: Callable[[Sequence[WaitingRow]], Any]) -> Callable[..., Any]:
     """The first call answers `first`, all others what `original` does."""
     calls = []
 
-    def replaced(gathering: Gathering, rows: Sequence[IntentRow], program: Any) -> Any:
+    def replaced(gathering: Gathering, rows: Sequence[WaitingRow], program: Any) -> Any:
         calls.append(rows)
         return first(rows) if len(calls) == 1 else original(gathering, rows, program)
 

@@ -16,7 +16,7 @@ from nftloyalty.domain.intent import Kind
 from nftloyalty.domain.program import Program
 from nftloyalty.domain.roster import Outcome
 from nftloyalty.errors import ChainProblem, NodeUnreachable, Unknown
-from nftloyalty.store.intents import IntentRow
+from nftloyalty.store.intents import WaitingRow
 from nftloyalty.store.slots import AttemptRow, SlotRow
 from tests.app.build import World, new_wallet, program_of, program_text
 from tests.app.conftest import Anew
@@ -64,7 +64,7 @@ def test_an_act_withdrawn_from_beside_is_said_to_be(anew: Anew, monkeypatch: pyt
     world = anew("")
     original = Gathering.try_next
 
-    def withdrawn(gathering: Gathering, waits: Sequence[IntentRow]) -> Ready | Spoiled:
+    def withdrawn(gathering: Gathering, waits: Sequence[WaitingRow]) -> Ready | Spoiled:
         found = original(gathering, waits)
         cancel(world)
         return found

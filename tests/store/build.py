@@ -16,7 +16,7 @@ from nftloyalty.errors import Unknown
 from nftloyalty.store import chains, index, index_steps, intents, programs, sending, signers, slots
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.index import Header, PositionRow
-from nftloyalty.store.intents import Group, IntentRow, Landed, NewIntent
+from nftloyalty.store.intents import Batchable, Group, IntentRow, Landed, NewIntent, WaitingRow
 from nftloyalty.store.programs import ProgramRow
 from nftloyalty.store.sending import Included, NewAttempt, NewSlot
 from nftloyalty.store.slots import AttemptRow, SlotRow
@@ -96,7 +96,7 @@ def accepted(tx: Connection, ground: Ground, numbers: Sequence[int], **changes: 
     return [intents.accept(tx, new_intent(ground, number, **changes), NOW)[0] for number in numbers]
 
 
-def new_slot(members: Sequence[IntentRow], **changes: Any) -> NewSlot:
+def new_slot(members: Sequence[Batchable], **changes: Any) -> NewSlot:
     values: dict[str, Any] = {
         "kind": Kind.MINT_CARD,
         "to": CONTRACT,
@@ -133,7 +133,7 @@ def inclusion(slot: int, attempt: AttemptRow, landed: Sequence[Landed] = (), **c
     return Included(**(values | changes))
 
 
-def reserved(tx: Connection, ground: Ground, members: Sequence[IntentRow], **changes: Any) -> SlotRow:
+def reserved(tx: Connection, ground: Ground, members: Sequence[Batchable], **changes: Any) -> SlotRow:
     (slot,) = sending.reserve(tx, ground.signer, ground.epoch, [new_slot(members, **changes)], NOW)
     return slot
 
@@ -147,7 +147,7 @@ def mark_sent(tx: Connection, ground: Ground, *attempts: AttemptRow, now: dateti
     sending.mark_sent(tx, ground.signer, ground.epoch, [attempt.id for attempt in attempts], now)
 
 
-def sent(tx: Connection, ground: Ground, members: Sequence[IntentRow]) -> tuple[SlotRow, AttemptRow]:
+def sent(tx: Connection, ground: Ground, members: Sequence[Batchable]) -> tuple[SlotRow, AttemptRow]:
     """A slot with these intents whose one attempt is being broadcast."""
     slot = reserved(tx, ground, members)
     attempt = signed(tx, ground, slot.id)
@@ -172,7 +172,7 @@ def finalise(
 
 
 def in_state(
-    tx: Connection, ground: Ground, state: SlotState, members: Sequence[IntentRow]
+    tx: Connection, ground: Ground, state: SlotState, members: Sequence[Batchable]
 ) -> tuple[int, AttemptRow | None]:
     """A slot with these intents, brought to this state by the road that leads there, and its attempt."""
     slot = reserved(tx, ground, members).id
@@ -251,7 +251,7 @@ def cards(ground: Ground) -> Group:
     return Group(ground.program, Kind.MINT_CARD, 0)
 
 
-def waiting_cards(tx: Connection, ground: Ground, *, limit: int) -> list[IntentRow]:
+def waiting_cards(tx: Connection, ground: Ground, *, limit: int) -> list[WaitingRow]:
     return intents.waiting(tx, ground.signer, cards(ground), limit=limit)
 
 

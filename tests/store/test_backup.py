@@ -258,7 +258,8 @@ def test_nobody_holds_a_lease_after_a_restore(new_database: NewDatabase, kind: s
             signers.renew_lease(tx, signer, "me", epoch, NOW, 60)
         with pytest.raises(SignerBusy, match="was lost"):
             signers.take_nonces(tx, signer, epoch, 1)
-        assert signers.take_lease(tx, signer, "another", NOW, 60, lambda owner: True) == epoch + 2
+        # The lost copy may have given out thousands since.
+        assert signers.take_lease(tx, signer, "another", NOW, 60, lambda owner: True) > epoch + 100_000
 
 
 # --------------------------------------------------------------------------------------------------------- older, newer

@@ -334,7 +334,7 @@ def test_intents_return_when_their_slot_ended_without_them(engine: Engine, groun
         assert intents.return_to_received(tx, slot.id, NOW) == 2
         # Only what was carried out and failed counts against them.
         back = [replace(each, reverts=int(end == "reverted")) for each in members]
-        assert waiting_cards(tx, ground, limit=9) == back
+        assert intents.by_ids(tx, [each.id for each in waiting_cards(tx, ground, limit=9)]) == back
         assert intents.of_slot(tx, slot.id) == []
         assert reserved(tx, ground, back).nonce == 1
 

@@ -169,7 +169,7 @@ def reserve_anything(tx: Connection, history: History, one: int, two: int) -> No
     reserve(tx, history, [picked[:1], picked[1:]] if two % 2 else [picked], two)
 
 
-def reserve(tx: Connection, history: History, groups: list[list[IntentRow]], choice: int) -> None:
+def reserve(tx: Connection, history: History, groups: list[list[Any]], choice: int) -> None:
     before = signers.get(tx, history.ground.signer).next_nonce or 0
     new = [new_slot(members, calldata=repr([row.id for row in members]).encode()) for members in groups]
     made = sending.reserve(tx, history.ground.signer, epoch_of(history, choice), new, NOW)

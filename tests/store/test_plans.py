@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event, text
 from nftloyalty.domain.intent import Kind
 from nftloyalty.store import intents, sending, slots
 from nftloyalty.store.engine import begin, open_engine, read, upgrade
-from nftloyalty.store.intents import Group, IntentRow, Landed
+from nftloyalty.store.intents import Batchable, Group, Landed
 from tests.store.build import (
     BLOCK,
     NOW,
@@ -99,10 +99,12 @@ def test_every_question_of_a_sender_finds_its_rows_by_index(embedded: Engine) ->
         intents.unfinished(tx, ground.program, Kind.MINT_CARD)
         intents.unfinished(tx, ground.program, Kind.MINT_STAMP, 3)
         intents.unfinished(tx, ground.program, Kind.MINT_CARD, 0, ground.signer)
+        assert intents.under_way(tx, ground.program, Kind.MINT_CARD) == 200
+        assert intents.under_way(tx, ground.program, Kind.MINT_CARD, 7) == 0
         intents.by_keys(tx, ground.chain, ["a", "b"])
         intents.of_slot(tx, 1)
         intents.aboard(tx, [1, 2, 3])
-        assert intents.hold_unchanged(tx, rows)
+        assert intents.hold_unchanged(tx, ground.signer, rows)
         slots.open_slots(tx, ground.signer)
         slots.watched(tx, ground.signer)
         slots.in_flight(tx, ground.signer)
@@ -123,13 +125,14 @@ def test_every_question_of_a_sender_finds_its_rows_by_index(embedded: Engine) ->
         "INDEX ix_intents_waiting (signer=? AND program=? AND kind=? AND stamp_type=?)",
         "INDEX ix_intents_unfinished (program=? AND kind=?",
         "INDEX ix_intents_unfinished (program=? AND kind=? AND stamp_type=?",
+        "INDEX ix_intents_unfinished (program=? AND kind=? AND stamp_type=? AND state=?)",
         "INDEX ix_slots_signer_state_nonce (signer=? AND state=?)",
         "INDEX ix_intents_slot (slot=?)",
     ):
         assert [plan for plan in plans.values() if any(index in step for step in plan)], index
 
 
-def send_all(tx: Connection, ground: Ground, rows: Sequence[IntentRow]) -> None:
+def send_all(tx: Connection, ground: Ground, rows: Sequence[Batchable]) -> None:
     """Every step that the sending engine takes with two transactions: the first succeeds, the second fails."""
     halves = (rows[::2], rows[1::2])
     made = sending.reserve(tx, ground.signer, ground.epoch, [new_slot(half) for half in halves], NOW)

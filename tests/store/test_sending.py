@@ -12,7 +12,7 @@ from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.errors import SignerHalted, Unknown
 from nftloyalty.store import intents, sending, signers, slots
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.intents import IntentRow, Landed
+from nftloyalty.store.intents import Batchable, Landed
 from nftloyalty.store.sending import Included
 from nftloyalty.store.slots import AttemptRow, SlotRow
 from tests.store.build import (
@@ -50,7 +50,7 @@ def ground(engine: Engine) -> Ground:
         return prepared(tx, nonce=5)
 
 
-def reserve(tx: Connection, ground: Ground, *groups: Sequence[IntentRow]) -> list[SlotRow]:
+def reserve(tx: Connection, ground: Ground, *groups: Sequence[Batchable]) -> list[SlotRow]:
     return sending.reserve(tx, ground.signer, ground.epoch, [new_slot(group) for group in groups], NOW)
 
 
