@@ -17,6 +17,9 @@ _Voucher = TypeVar("_Voucher", CardVoucher, StampVoucher)
 BATCHED_KINDS = frozenset({Kind.MINT_CARD, Kind.MINT_STAMP})
 """Kinds of which many go into one transaction; of all others each intent is a transaction of its own."""
 
+CLAIMS = frozenset({Kind.CLAIM_CARD, Kind.CLAIM_STAMP})
+"""A voucher is sent in by anybody: for these no power is needed."""
+
 ACTS = frozenset({Kind.CALL, Kind.DEPLOY})
 """An operator's acts. One that fails is over: it is done again only when it is asked for again."""
 

@@ -99,7 +99,8 @@ class Watcher:
         moved = self._settle(shown)
         # As long as the head is the same, nothing can have happened to a block below it.
         if sight.head.hash != self._settled_at or shown:
-            finalized = self._app.node.finalized(self._finality_blocks, sight.head)
+            # Not by the head just seen: the chain may have become shorter, or the node lied once.
+            finalized = self._app.node.finalized(self._finality_blocks)
             at_once = [_as_included(each) for each in shown if each.receipt.block_number <= finalized]
             moved |= self._on_included([*included, *at_once], finalized)
             self._settled_at = sight.head.hash

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
-from nftloyalty.app.calls import BATCHED_KINDS
+from nftloyalty.app.calls import BATCHED_KINDS, CLAIMS
 from nftloyalty.app.context import App
 from nftloyalty.app.gathering import GATHER_AT_MOST
 from nftloyalty.app.leases import owner_alive
@@ -24,8 +24,6 @@ from nftloyalty.store.signers import SignerRow
 # What a healthy signer keeps for itself: one batch under way and the next.
 KEPT = 2 * GATHER_AT_MOST
 TAKEN_AT_ONCE = 4 * GATHER_AT_MOST
-# A voucher is sent in by anybody: for these no power is needed.
-CLAIMS = frozenset({Kind.CLAIM_CARD, Kind.CLAIM_STAMP})
 
 
 def take_over(app: App, opened: Opened, mine: Address, others: Sequence[Address]) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from nftloyalty.app.calls import ACTS, BATCHED_KINDS, build
+from nftloyalty.app.calls import ACTS, BATCHED_KINDS, CLAIMS, build
 from nftloyalty.app.context import App
 from nftloyalty.app.gathering import program_of
 from nftloyalty.app.keyring import address_of, key_name
@@ -173,6 +173,8 @@ def look_into(app: App, attached: Attached, program: Program, name_or_address: s
         row = signers.register(tx, attached.row, address)
         under_way = slots.open_slots(tx, row.id, slots.NOT_INCLUDED)
         waiting = intents.received_of(tx, row.id)
+        # What waits for another key by these books may have changed hands by the lost ones.
+        waiting += intents.received_beside(tx, attached.row, row.id, BATCHED_KINDS | CLAIMS)
         ours = programs.list_all(tx, attached.row)
     nonce = app.node.nonce(address)
     _check_pool(app.node, address, max(nonce, row.next_nonce or 0))
@@ -342,6 +344,7 @@ def _adopt(app: App, tx: Connection, row: SignerRow, use: Use, epoch: int) -> No
     # Slots are made by signers that are not halted; within this transaction nobody else sees it so.
     signers.resume(tx, row.id)
     kind = use.members[0].kind if use.members else use.minted[0].kind
+    intents.reassign(tx, row.chain, [each.request_key for each in intents.by_ids(tx, members)], row.id, app.now())
     new = NewSlot(kind, sent.to, sent.data, sent.value, sent.gas, intents.by_ids(tx, members))
     (slot,) = sending.reserve(tx, row.id, epoch, [new], app.now())
     signers.halt(tx, row.id, _BEHIND)

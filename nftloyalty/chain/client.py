@@ -258,14 +258,13 @@ class Node:
             raise ChainProblem(f"the node at {self.shown_url} has no block {block}")
         return self.__block(method, answer, block)
 
-    def finalized(self, finality_blocks: int | None = None, head: Block | None = None) -> int:
-        """Number of the newest final block: the node's own word, or head minus `finality_blocks` (0 = head itself). The
-        head is asked for if it is needed and not given.
+    def finalized(self, finality_blocks: int | None = None) -> int:
+        """Number of the newest final block: the node's own word, or head minus `finality_blocks` (0 = head itself).
 
         Raises ChainProblem if it was left to a node that does not know finality.
         """
         if finality_blocks is not None:
-            return max(0, (head or self.head()).number - finality_blocks)
+            return max(0, self.head().number - finality_blocks)
         answer: Any = None
         with contextlib.suppress(NodeRefused):
             answer = self.call("eth_getBlockByNumber", ["finalized", False])
@@ -518,7 +517,7 @@ class Node:
             raise self._unusable(method, "it holds a log without topics")
         return Log(
             address=self._address(method, item.get("address")),
-            topics=tuple([self._hash(method, topic) for topic in topics]),
+            topics=tuple([self._topic(method, topic) for topic in topics]),
             data=self._bytes(method, item.get("data")),
             index=self._quantity(method, item.get("logIndex")),
             tx_hash=self._hash(method, item.get("transactionHash")),
@@ -536,6 +535,11 @@ class Node:
         if found is None:
             raise self._unusable(method, "a hash is missing or malformed")
         return found
+
+    def _topic(self, method: str, value: Any) -> str:
+        if not isinstance(value, str) or not _HASH.fullmatch(value):
+            raise self._unusable(method, "a topic is missing or malformed")
+        return value.lower()
 
     def _address(self, method: str, value: Any) -> Address:
         if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
@@ -663,9 +667,9 @@ def _hex(data: bytes) -> str:
     return "0x" + data.hex()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _to_hash(text: str) -> str | None:
-    """Most of a log's hashes stand in thousands of logs."""
+    """The hashes of a transaction and its block stand in thousands of logs."""
     return text.lower() if _HASH.fullmatch(text) else None
 
 

@@ -452,6 +452,21 @@ def received_of(tx: Connection, signer: int) -> list[IntentRow]:
     return [IntentRow(*row) for row in tx.execute(query)]
 
 
+def received_beside(tx: Connection, chain: int, signer: int, kinds: Collection[Kind]) -> list[IntentRow]:
+    """What of these kinds waits for other signers of the chain, oldest first."""
+    query = (
+        select(intents)
+        .where(
+            intents.c.chain == chain,
+            intents.c.signer != signer,
+            intents.c.kind.in_(kinds),
+            intents.c.state == IntentState.RECEIVED,
+        )
+        .order_by(intents.c.id)
+    )
+    return [IntentRow(*row) for row in tx.execute(query)]
+
+
 def mark_told(tx: Connection, intent: int) -> None:
     """Write down that the operator was told how this act ended: asked for once more, it is another act."""
     args = tx.execute(select(intents.c.args).where(intents.c.id == intent)).scalar_one_or_none()

@@ -3,21 +3,23 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from nftloyalty.app import governing, signing, waiting
+from nftloyalty.app import claiming, governing, signing, waiting
 from nftloyalty.app.keyring import signer_of
-from nftloyalty.app.sending import Sender
+from nftloyalty.app.sending import Sender, work
 from nftloyalty.app.signing import Finding, Resumption
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.chain.signer import Signer, TxFields
-from nftloyalty.domain.intent import Kind, SlotState
+from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.domain.words import card_item
 from nftloyalty.errors import BadInput, ChainProblem, SignerBusy, SignerHalted, SigningProblem
 from nftloyalty.store import intents, signers, slots
 from nftloyalty.store.engine import begin, read
+from nftloyalty.store.intents import IntentRow
 from nftloyalty.store.slots import AttemptRow
 from tests.app.build import COIN, World, new_wallet
 from tests.app.conftest import Anew
@@ -280,6 +282,40 @@ def test_rows_that_a_lost_database_sent_are_taken_in_and_not_sent_again(
     assert world.stamp("latte", stamped).final == 1
     assert supply(world) == 5
     assert world.app.node.nonce(world.address("hot")) == 3
+
+
+def test_a_claim_that_another_key_took_over_in_the_lost_database_is_done(anew: Anew, tmp_path: Path) -> None:
+    """Sent in once more it would be refused as used, and told as rejected though the card is there."""
+    world = anew("")
+    here, member = world.here, new_wallet()
+    world.mint(f"{member},member,never")
+    governing.set_tier(world.app, here, member, 2, lambda: None)  # by the key desk, which the books know from now on
+    deadline = world.app.now() + timedelta(days=1)
+    signed = claiming.create_card(world.app, here, new_wallet(), tier=2, expires_at=0, deadline=deadline)
+    claim = claiming.accept_claim(world.app, here, signed)
+    backup = Copy(world, tmp_path)
+    with begin(world.app.engine) as tx:
+        desk = signers.register(tx, here.attached.row, world.address("desk")).id
+        assert intents.hand_over(tx, desk, claim.signer, here.row.id, {claim.kind}, 1, world.app.now()) == 1
+    bring(world, "desk", claim)
+    backup.restore()
+    found = signing.look_into(world.app, here.attached, world.program, "desk")
+    assert [(use.finding, len(use.members)) for use in found.uses] == [(Finding.COPY, 1)]
+    signing.resume(world.app, found)
+    assert bring(world, "desk", claim) is IntentState.FINAL
+    assert supply(world) == 2
+
+
+def bring(world: World, key: str, intent: IntentRow) -> IntentState:
+    """Send for the key until the intent has ended."""
+
+    def state() -> IntentState:
+        with read(world.app.engine) as tx:
+            return intents.get(tx, intent.public_id).state
+
+    over = (IntentState.FINAL, IntentState.REJECTED)
+    work(world.app, world.here.attached, signer_of(world.app, key), finality_blocks=None, done=lambda: state() in over)
+    return state()
 
 
 def test_rows_that_only_the_lost_database_knew_are_done_for_the_same_file(anew: Anew, tmp_path: Path) -> None:
