@@ -105,6 +105,11 @@ def set_up(form: Form, level: Level, secrets: Sequence[str] = (), stream: TextIO
     logging.getLogger(__package__).setLevel(level.upper())
 
 
+def is_json() -> bool:
+    """Whether the lines of this process are JSON, for machines to read."""
+    return any(isinstance(handler.formatter, _Json) for handler in logging.getLogger().handlers)
+
+
 def put_away() -> None:
     """Take back what `set_up` has done."""
     root = logging.getLogger()

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 
@@ -41,7 +42,7 @@ from nftloyalty.errors import (
     SignerHalted,
     SigningProblem,
 )
-from nftloyalty.store import intents, signers, slots
+from nftloyalty.store import chains, intents, signers, slots
 from nftloyalty.store import sending as store
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import Group
@@ -85,6 +86,7 @@ class Sender:
     def __enter__(self) -> "Sender":
         with begin(self.app.engine) as tx:
             self._row = self._gathering.row = signers.register(tx, self.attached.row, self.signer.address).id
+            self._has_namesake = chains.has_namesake(tx, self.attached.chain_id, self.attached.genesis_hash)
         self._lease = Lease(self.app, self._row)
         self._watcher = Watcher(self.app, self._lease, self.signer.address, self.finality_blocks)
         try:
@@ -92,6 +94,7 @@ class Sender:
         except BaseException:
             self._lease.release()
             raise
+        log.info("this process sends with %s now", self.signer.address)
         return self
 
     def __exit__(
@@ -371,7 +374,7 @@ class Sender:
     def _sign_and_store(self, reserved: Sequence[SlotRow], fees: Fees | None = None) -> list[AttemptRow]:
         """A new attempt for each slot, by default at today's fees. Raises Wait while they are above the ceiling."""
         fees = fees or self._gathering.fees()
-        signed = []
+        new = []
         for slot in reserved:
             # Somebody else may keep the key, and take seconds for each.
             self._lease.keep()
@@ -385,11 +388,7 @@ class Sender:
                 max_fee=fees.max_fee,
                 priority_fee=fees.priority_fee,
             )
-            signed.append(self.signer.sign_transaction(fields))
-        new = [
-            NewAttempt(slot.id, each.raw, each.hash, fees.max_fee, fees.priority_fee)
-            for slot, each in zip(reserved, signed, strict=True)
-        ]
+            new.append(self._signed(slot, fields))
         with begin(self.app.engine) as tx:
             return store.store_attempts(tx, self._row, self._lease.epoch, new, self.app.now())
 
@@ -408,11 +407,23 @@ class Sender:
             max_fee=fees.max_fee,
             priority_fee=fees.priority_fee,
         )
-        signed = self.signer.sign_transaction(fields)
-        new = NewAttempt(slot.id, signed.raw, signed.hash, fees.max_fee, fees.priority_fee, noop=True)
+        new = self._signed(slot, fields, noop=True)
         with begin(self.app.engine) as tx:
             (attempt,) = store.store_attempts(tx, self._row, self._lease.epoch, [new], self.app.now())
         return attempt
+
+    def _signed(self, slot: SlotRow, fields: TxFields, *, noop: bool = False) -> NewAttempt:
+        signed = self.signer.sign_transaction(fields)
+        while self._has_namesake and self._is_stored(signed.hash):
+            # A development chain that was started anew has the same id, keys, nonces and fees as the one before: a wei
+            # more makes other bytes, and a hash that stands for this chain alone.
+            fields = replace(fields, max_fee=fields.max_fee + 1)
+            signed = self.signer.sign_transaction(fields)
+        return NewAttempt(slot.id, signed.raw, signed.hash, fields.max_fee, fields.priority_fee, noop)
+
+    def _is_stored(self, tx_hash: str) -> bool:
+        with read(self.app.engine) as tx:
+            return slots.has_attempt(tx, tx_hash)
 
     def _mark_sent(self, attempts: Sequence[AttemptRow]) -> None:
         ids = [attempt.id for attempt in attempts]
@@ -422,6 +433,8 @@ class Sender:
 
     def _send(self, attempts: Sequence[AttemptRow]) -> None:
         hints = self.app.node.send_raw_many([attempt.raw for attempt in attempts])
+        for attempt in attempts:
+            log.info("handed to the node", extra={"transaction": attempt.tx_hash})
         odd = [(each, hint) for each, hint in zip(attempts, hints, strict=True) if hint.kind is not HintKind.ACCEPTED]
         if odd:
             with begin(self.app.engine) as tx:

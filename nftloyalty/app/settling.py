@@ -171,6 +171,11 @@ class Watcher:
             ]
             with begin(self._app.engine) as tx:
                 store.settle(tx, self._lease.row, self._lease.epoch, included, self._app.now())
+            for each in part:
+                told = log.info if each.receipt.succeeded else log.warning
+                how = "done" if each.receipt.succeeded else "failed"
+                names = {"nonce": each.slot.nonce, "transaction": each.receipt.tx_hash}
+                told("%s in block %d, for %d intents", how, each.receipt.block_number, each.members, extra=names)
         return bool(shown)
 
     def _on_included(self, included: Sequence[WatchedSlot], finalized: int) -> bool:
@@ -238,6 +243,7 @@ class Watcher:
             for slot in final:
                 if slot not in carried_out:
                     self._end_in_vain(tx, slot, now)
+        log.info("%d transactions are final, up to nonce %d", len(final), max(slot.nonce for slot in final))
 
     def _end_in_vain(self, tx: Connection, slot: WatchedSlot, now: datetime) -> None:
         """A final transaction that did nothing: it failed, or it is the empty one of a cancelled slot."""

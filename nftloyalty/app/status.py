@@ -168,7 +168,7 @@ def status_of(app: App, program: Program) -> Status:
             balance_wei=balance,
             nonce=nonce,
             books=books.get(address),
-            leased=_sends(books.get(address), now),
+            leased=sends(books.get(address), now),
         )
         for address, (balance, nonce) in there.items()
     ]
@@ -376,7 +376,8 @@ def _lives(lease: LeaseReport, now: datetime) -> bool:
     return lease.until > now and owner_alive(lease.owner)
 
 
-def _sends(books: SignerReport | None, now: datetime) -> bool:
+def sends(books: SignerReport | None, now: datetime) -> bool:
+    """Whether a process that may be alive has the lease of this signer."""
     if books is None or books.lease_owner is None or books.lease_until is None:
         return False
     return _lives(LeaseReport(books.lease_owner, books.lease_until), now)

@@ -13,7 +13,7 @@ from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.working import Worker
 from nftloyalty.cli import demo as demo_run
-from nftloyalty.cli.session import err, out, running, session_of, until_stopped, write_text
+from nftloyalty.cli.session import announce, err, out, running, session_of, until_stopped, write_text
 from nftloyalty.devchain.server import listen, loopback_address, url_of
 from nftloyalty.errors import BadInput, Problem
 from nftloyalty.web.app import create_web
@@ -76,7 +76,7 @@ def serve(
             try:
                 if worker is not None:
                     worker.start()
-                err.print(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
+                announce(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
                 server.run(sockets=[listener])
             finally:
                 if worker is not None:

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 
+from nftloyalty import logs
 from nftloyalty.app.context import App, build_app, password_from
 from nftloyalty.app.keyring import LEAST_PASSWORD_LENGTH, check_password
 from nftloyalty.app.privacy import loose_files
@@ -35,6 +37,8 @@ class _Output(Console):
 # Results go to stdout and can be piped; progress, questions and errors go to stderr. Nothing is markup: the names of
 # programs and files may hold brackets.
 out = _Output(highlight=False, soft_wrap=True, markup=False)
+log = logging.getLogger(__name__)
+
 err = _Output(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
@@ -250,6 +254,14 @@ def cant_write(path: Path, failure: OSError) -> BadInput:
     return BadInput(str(path), [Problem(str(path), f"can't be written: {failure.strerror}")])
 
 
+def announce(line: str) -> None:
+    """A line to whoever has started a server: plainly, or as a line of the log where that is JSON."""
+    if logs.is_json():
+        log.info(line)
+    else:
+        err.print(line)
+
+
 @contextmanager
 def until_stopped() -> Iterator[None]:
     """For servers: Ctrl-C and SIGTERM (what service managers send) both end the block in good order, and both are the
@@ -262,6 +274,6 @@ def until_stopped() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err.print("Stopped.")
+        announce("Stopped.")
     finally:
         signal.signal(signal.SIGTERM, before)

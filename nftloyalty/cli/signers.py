@@ -8,6 +8,7 @@ import typer
 from nftloyalty.app import cancelling, signing
 from nftloyalty.app.opening import attach
 from nftloyalty.app.signing import Finding, Resumption, Standing, Use
+from nftloyalty.app.status import sends
 from nftloyalty.cli.session import confirm, err, iso, out, print_json, print_table, running
 from nftloyalty.errors import BadInput, Problem
 
@@ -104,9 +105,7 @@ def _state(each: Standing, now: datetime) -> str:
         return "halted"
     if books is not None and books.next_nonce is not None and each.nonce > books.next_nonce:
         return "behind the chain"
-    if books is not None and books.lease_owner is not None and books.lease_until is not None:
-        return "in use" if books.lease_until > now else "idle"
-    return "idle"
+    return "in use" if sends(books, now) else "idle"
 
 
 def _details(each: Standing, now: datetime) -> list[str]:
@@ -121,7 +120,7 @@ def _details(each: Standing, now: datetime) -> list[str]:
     elif books.next_nonce is not None and each.nonce > books.next_nonce:
         lines.append(f"{name} is behind the chain: its key was used elsewhere, or the database is an old copy")
         lines.append(f"  `nftloyalty signers resume {name}` looks at the chain and lets it go on")
-    if books.lease_owner is not None and books.lease_until is not None and books.lease_until > now:
+    if books.lease_until is not None and sends(books, now):
         lines.append(f"{name} is being used by {books.lease_owner} until {books.lease_until:%H:%M:%S} UTC")
     for group in books.waiting:
         what = f"{group.kind.value} {group.stamp_type}" if group.stamp_type else group.kind.value

@@ -12,7 +12,7 @@ from nftloyalty.app import keyring
 from nftloyalty.app.opening import opened
 from nftloyalty.app.working import Worker
 from nftloyalty.cli.serving import check_port, server_of
-from nftloyalty.cli.session import err, running, session_of, until_stopped
+from nftloyalty.cli.session import announce, running, session_of, until_stopped
 from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.errors import BadInput, Problem, ProgramProblem
 from nftloyalty.web.app import create_watch
@@ -72,7 +72,7 @@ def worker(
             try:
                 at_work.start()
                 what = f"Sending with {', '.join(names)} and indexing" if names else "Indexing"
-                err.print(f"{what} for {program.name} (Ctrl-C ends it).")
+                announce(f"{what} for {program.name} (Ctrl-C ends it).")
                 threading.Event().wait()
             finally:
                 at_work.stop()
@@ -85,7 +85,7 @@ def _shown(service: Service, port: int) -> Iterator[None]:
         server = server_of(create_watch(service))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics", daemon=True)
         thread.start()
-        err.print(f"Numbers and health at {url_of(listener)}/metrics, /healthz and /readyz.")
+        announce(f"Numbers and health at {url_of(listener)}/metrics, /healthz and /readyz.")
         try:
             yield
         finally:

@@ -23,6 +23,12 @@ def known_chain(tx: Connection, chain_id: int, genesis_hash: str, now: datetime)
     return int(found)
 
 
+def has_namesake(tx: Connection, chain_id: int, genesis_hash: str) -> bool:
+    """Whether another chain of this id was used before: a development chain that was started anew."""
+    query = select(chains.c.id).where(chains.c.chain_id == chain_id, chains.c.genesis_hash != genesis_hash).limit(1)
+    return tx.execute(query).one_or_none() is not None
+
+
 def other_chains(tx: Connection, chain_id: int, genesis_hash: str) -> int:
     """How many programs are recorded on predecessors: chains of the same id that began with another block."""
     count = tx.execute(

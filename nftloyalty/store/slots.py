@@ -135,6 +135,11 @@ def ask_cancel(tx: Connection, signer: int, nonces: Collection[int] | None, now:
     return tx.execute(query.values(cancel_asked_at=now)).rowcount
 
 
+def has_attempt(tx: Connection, tx_hash: str) -> bool:
+    """Whether these very bytes were stored before, whatever for."""
+    return tx.execute(select(attempts.c.id).where(attempts.c.tx_hash == tx_hash)).one_or_none() is not None
+
+
 def is_noop(tx: Connection, slot: int) -> bool:
     """Whether what a block holds for this slot is an empty attempt."""
     return tx.execute(select(slots.c.id).where(slots.c.id == slot, _noop())).one_or_none() is not None

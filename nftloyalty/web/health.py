@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"])
 
-CLAIMS_WAIT = {"code": "claims_wait", "title": "claims are accepted and wait; the server's log says why"}
+CLAIMS_WAIT = {"code": "claims_wait", "title": "what was accepted waits; the server's log says why"}
 
 
 @router.get("/healthz", response_model=HealthOut, responses=problems(), summary="Is the process alive?")
@@ -31,7 +31,7 @@ def healthz() -> dict[str, Any]:
     summary="Can it do its work?",
 )
 def readyz(service: ServiceDep, response: Response) -> dict[str, Any]:
-    """The node must answer for the program's chain, the index must be up to date, and accepted claims must not be
+    """The node must answer for the program's chain, the index must be up to date, and what was accepted must not be
     stuck. Troubles are told in fixed words; the rest stands in the log."""
     troubles: list[dict[str, str]] = []
     block: int | None = None

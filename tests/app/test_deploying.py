@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nftloyalty.app import deploying, opening
+from nftloyalty.app import deploying, funding, opening
 from nftloyalty.app.context import App
 from nftloyalty.chain.contracts import Membership
 from nftloyalty.devchain import DevChainServer
@@ -23,7 +23,7 @@ from nftloyalty.errors import (
 )
 from nftloyalty.store import intents
 from nftloyalty.store.engine import read
-from tests.app.build import COIN, World, app_of, make_keys, program_of, program_text, settings_of
+from tests.app.build import COIN, KEYS, World, app_of, make_keys, program_of, program_text, settings_of
 from tests.app.proxy import Proxy
 
 SHARED_STEPS = 7
@@ -234,8 +234,9 @@ def test_a_restarted_chain_is_told_and_starts_clean(tmp_path: Path) -> None:
             with pytest.raises(ProgramProblem, match="what was opened on its predecessor is gone"):
                 opening.opened(app, program)
             assert deploying.prepare(app, program).new_chain
-            for name in ("owner", "hot"):
-                app.node.send_unlocked(app.node.accounts()[0], app.keystore.address(name), COIN)
+            # In the same order as before: then nonces and fees are the same too, and so are the bytes that are signed.
+            for name in KEYS:
+                funding.fund(app, app.keystore.address(name), 10 * COIN)
             deployed = deploying.deploy(app, program, tick=told.append)
             assert not deployed.already_open
             assert any("new chain" in line for line in told)

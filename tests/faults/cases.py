@@ -205,15 +205,23 @@ def _unseen(item: Mapping[str, Any], answer: dict[str, Any], seen: int) -> dict[
     return {**answer, "result": None}
 
 
-def _no_receipts(exchange: Exchange, injection: Injection) -> str:
-    answers = exchange.ask_all(exchange.items)
-    hidden = 0
-    for item, answer in zip(exchange.items, answers, strict=True):
-        if item["method"] == _RECEIPT and answer.get("result") is not None:
-            answer["result"] = None
-            hidden += 1
-    exchange.answer_items(answers)
-    return f"{hidden} hidden" if hidden else ""
+def _other_receipts(change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Play:
+    def play(exchange: Exchange, injection: Injection) -> str:
+        answers = exchange.ask_all(exchange.items)
+        changed = 0
+        for item, answer in zip(exchange.items, answers, strict=True):
+            true = answer.get("result")
+            if item["method"] == _RECEIPT and true is not None:
+                answer["result"] = change(true)
+                changed += answer["result"] != true
+        exchange.answer_items(answers)
+        return f"{changed} changed" if changed else ""
+
+    return play
+
+
+def _asks_receipts(exchange: Exchange) -> bool:
+    return _RECEIPT in exchange.methods
 
 
 def _other_nonce(by: Callable[[random.Random], int], block: str) -> Play:
@@ -309,9 +317,22 @@ CASES = (
     Case(
         "no receipts",
         "no receipt although mined, for a while",
-        lambda exchange: _RECEIPT in exchange.methods,
-        _no_receipts,
+        _asks_receipts,
+        _other_receipts(lambda receipt: None),
         lasts=True,
+    ),
+    Case(
+        "bare receipts",
+        "receipts without their logs, for a while",
+        _asks_receipts,
+        _other_receipts(lambda receipt: {**receipt, "logs": []}),
+        lasts=True,
+    ),
+    Case(
+        "failed falsely",
+        "receipts that say failed",
+        _asks_receipts,
+        _other_receipts(lambda receipt: {**receipt, "status": "0x0", "logs": []}),
     ),
     Case(
         "nonce too low",

@@ -21,9 +21,10 @@ QUICK = Bounds(patience=0.05, lasting=0.02, lag=3)
 
 @pytest.fixture(scope="module")
 def node(start_anvil: StartAnvil) -> Iterator[Chain]:
-    """A chain of 20 blocks, the last of which hold one transaction each of the first account."""
+    """A chain of 20 blocks, the last of which hold one transaction each of the first account, with a log each."""
     anvil: Anvil = start_anvil()
     chain = Chain(anvil.url)
+    chain.ask("anvil_setCode", TO, "0x5f5fa000")  # PUSH0 PUSH0 LOG0 STOP
     chain.ask("anvil_mine", hex(15))
     for _ in range(5):
         send(chain)
@@ -112,7 +113,8 @@ def test_a_replica_that_lags_is_behind_in_all_it_says(node: Chain, wire: Wire) -
     assert told[3]["result"] is None
     assert told[4]["result"]["blockNumber"] is None
     assert told[5]["result"] is None
-    assert told[6]["result"] == []
+    assert told[6]["result"] == node.ask("eth_getLogs", {"fromBlock": "0x0", "toBlock": hex(seen)})
+    assert len(told[6]["result"]) < 5
     # And stays so for a while, by the same number of blocks.
     assert int(ask(wire, ("eth_blockNumber", []))[0]["result"], 16) == seen
 
@@ -125,6 +127,16 @@ def test_receipts_are_hidden_and_nothing_else(node: Chain, wire: Wire) -> None:
     assert told[0]["result"] is None
     assert told[1]["result"] == node.ask("eth_getTransactionCount", account, "latest")
     assert wire.injected == {"no receipts": 1}
+
+
+@pytest.mark.parametrize(("lie", "status"), [("bare receipts", "0x1"), ("failed falsely", "0x0")])
+def test_receipts_say_less_than_is_true(node: Chain, wire: Wire, lie: str, status: str) -> None:
+    mined = node.ask("eth_getBlockByNumber", "latest", False)["transactions"][0]
+    true = node.ask("eth_getTransactionReceipt", mined)
+    assert (true["status"], bool(true["logs"])) == ("0x1", True)
+    wire.faults = Drawn(wire, 5, rates=lambda exchange: 1, cases=(lie,))
+    told = ask(wire, ("eth_getTransactionReceipt", [mined]))[0]
+    assert told["result"] == {**true, "status": status, "logs": []}
 
 
 @pytest.mark.parametrize(

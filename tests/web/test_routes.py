@@ -525,7 +525,7 @@ def test_a_sender_in_trouble_is_not_ready(served: Served) -> None:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
         assert ready.json()["troubles"] == [
-            {"code": "claims_wait", "title": "claims are accepted and wait; the server's log says why"}
+            {"code": "claims_wait", "title": "what was accepted waits; the server's log says why"}
         ]
         assert "coins" not in ready.text
 
