@@ -13,6 +13,7 @@ from typing import NoReturn
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Connection,
     Integer,
     String,
@@ -237,7 +238,6 @@ def settle(tx: Connection, signer: int, epoch: int, found: Sequence[Included], n
     if not landed:
         return
     given = given_rows(tx, landed, intent=BigInteger(), slot=BigInteger(), log_index=Integer(), code=Integer())
-    noop = exists().where(attempts.c.tx_hash == slots.c.tx_hash, attempts.c.noop)
     moved = tx.execute(
         update(intents)
         .where(
@@ -248,7 +248,7 @@ def settle(tx: Connection, signer: int, epoch: int, found: Sequence[Included], n
             slots.c.id == given.c.slot,
             stands_at(slots, SlotState.INCLUDED),
             slots.c.succeeded.is_(True),
-            ~noop,
+            _did_what_was_asked(),
         )
         .values(
             **to_intent(IntentState.BATCHED, IntentState.INCLUDED),
@@ -275,7 +275,6 @@ def finalise(
     signers.hold(tx, signer, epoch)
     ids = [slot for slot, _ in final]
     given = given_rows(tx, final, slot=BigInteger(), block_hash=String())
-    noop = exists().where(attempts.c.tx_hash == slots.c.tx_hash, attempts.c.noop)
     ended = tx.execute(
         update(slots)
         .where(
@@ -284,7 +283,7 @@ def finalise(
             stands_at(slots, SlotState.INCLUDED),
             slots.c.block_hash == given.c.block_hash,
             slots.c.succeeded.is_(True),
-            ~noop,
+            _did_what_was_asked(),
         )
         .values(**to_slot(SlotState.INCLUDED, SlotState.FINAL), updated_at=now)
     )
@@ -301,6 +300,16 @@ def finalise(
     )
     unproven = select(intents.c.slot).where(intents.c.slot.in_(ids), intents.c.state == IntentState.BATCHED).distinct()
     return set(tx.execute(unproven).scalars())
+
+
+def _did_what_was_asked() -> ColumnElement[bool]:
+    """That the transaction of the slot an update stands at is not the empty one that only uses its nonce up.
+
+    One value looked up by its hash. As an EXISTS it is a join, and PostgreSQL, taking few rows to be in the slot's
+    state, goes through all attempts for each of them.
+    """
+    noop = select(attempts.c.noop).where(attempts.c.tx_hash == slots.c.tx_hash).correlate(slots)
+    return noop.scalar_subquery().is_(False)
 
 
 def _reached(tx: Connection, ids: Sequence[int], new: SlotState, now: datetime) -> Iterable[int]:

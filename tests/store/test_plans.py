@@ -217,8 +217,12 @@ def test_postgresql_writes_to_a_batch_by_primary_key(engine: Engine, ground: Gro
             assert found["Actual Rows"] == 1, plan
 
 
-def test_postgresql_takes_as_long_as_rows_are_given_whatever_its_statistics_say(engine: Engine, ground: Ground) -> None:
-    """Old ones say that no row is in a state to which thousands have come since."""
+@pytest.mark.parametrize("analysed", ["before", "amid", "beside"])
+def test_postgresql_takes_as_long_as_rows_are_given_whatever_its_statistics_say(
+    engine: Engine, ground: Ground, analysed: str
+) -> None:
+    """Old ones say that no row is in a state to which thousands have come since; those that are made of their own
+    accord, at any moment, know of some tables what they do not know of others."""
     if engine.dialect.name != "postgresql":
         return
     with begin(engine) as tx:
@@ -230,6 +234,8 @@ def test_postgresql_takes_as_long_as_rows_are_given_whatever_its_statistics_say(
         # Under way beside those that are looked at.
         for _ in range(10):
             sent(tx, ground, waiting_cards(tx, ground, limit=100))
+        if analysed == "amid":
+            tx.execute(text("ANALYZE"))
         rows = waiting_cards(tx, ground, limit=300)
         with explaining(engine) as plans:
             made = sending.reserve(
@@ -242,6 +248,10 @@ def test_postgresql_takes_as_long_as_rows_are_given_whatever_its_statistics_say(
                 inclusion(slot.id, attempt, [Landed(row.id, 0) for row in rows[2 * place : 2 * place + 2]])
                 for place, (slot, attempt) in enumerate(zip(made, stored, strict=True))
             ]
+            if analysed == "beside":
+                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+                    # Of what is not committed yet, it sees nothing.
+                    other.execute(text("ANALYZE"))
             settle(tx, ground, *found)
             finalise(tx, ground, *(slot.id for slot in made))
     assert len(plans) == 4
