@@ -3,8 +3,8 @@
 A chain is (chain id, genesis hash), so a restarted development chain is a new row and everything hangs below a chain:
 the same request key, program or signer on two chains are two rows. Intents, slots and attempts are never deleted.
 
-The last seven tables are the index: what the logs of the programs' contracts mean, block by block. All of it but the
-lease can be dropped and read from the chain again.
+The seven tables from `positions` to `indexers` are the index: what the logs of the programs' contracts mean, block by
+block. All of it but the lease can be dropped and read from the chain again.
 """
 
 from collections.abc import Iterable
@@ -59,6 +59,34 @@ class VoucherKind(StrEnum):
 
     CARD = "card"
     STAMP = "stamp"
+
+
+class KeyKind(StrEnum):
+    """`server`: kept secret on a server; `publishable`: for pages in a browser, of the origins it names."""
+
+    SERVER = "server"
+    PUBLISHABLE = "publishable"
+
+
+class Phase(StrEnum):
+    """How sure an event is: seen in a block that may still be undone, in one that can't be, or taken back with it."""
+
+    PENDING = "pending"
+    FINAL = "final"
+    REVERTED = "reverted"
+
+
+class EndpointState(StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+class DeliveryState(StrEnum):
+    """`given-up`: tried for days in vain, or its endpoint was disabled."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given-up"
 
 
 class _Bytes(LargeBinary):
@@ -369,4 +397,178 @@ indexers = Table(
     Column("chain", RowId, ForeignKey("chains.id"), primary_key=True, autoincrement=False),
     Column("owner", String(200), nullable=False),
     Column("until", UtcDateTime, nullable=False),
+)
+
+# Who may ask over HTTP, and for what. The secret itself is shown once and kept nowhere.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    # The part of the key that is no secret.
+    Column("public_id", String(32), nullable=False),
+    Column("program", RowId, ForeignKey("programs.id"), nullable=False),
+    # Who uses it, in the operator's words.
+    Column("name", String(120), nullable=False),
+    Column("kind", OneOf(KeyKind), nullable=False),
+    # SHA-256.
+    Column("secret_hash", _Bytes, nullable=False),
+    Column("scopes", JsonText, nullable=False),
+    # Of the pages a publishable key may be used from.
+    Column("origins", JsonText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # First moments at which it is good for nothing; NULL = no such moment.
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    # To the minute or so; NULL = never yet.
+    Column("last_used_at", UtcDateTime),
+    # The public id of the key that this one takes the place of.
+    Column("replaces", String(32)),
+    UniqueConstraint("public_id"),
+    Index("ix_api_keys_program", "program"),
+    _known("kind", KeyKind),
+)
+
+# What was answered to a request with an Idempotency-Key, so that the same request again changes nothing.
+answers = Table(
+    "answers",
+    metadata,
+    Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
+    # Method and path, as "POST /v1/mints".
+    Column("route", String(200), primary_key=True),
+    Column("request_key", String(255), primary_key=True),
+    # SHA-256 of the body, its fields in order.
+    Column("fingerprint", _Bytes, nullable=False),
+    # NULL = the first request of this key is still being worked at.
+    Column("status", Integer),
+    Column("body", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Until when that first request has it for itself: a process may die over it. NULL = answered.
+    Column("held_until", UtcDateTime),
+    # Whether it stays for ever; what does not is forgotten after some weeks.
+    Column("kept", Boolean, nullable=False),
+    CheckConstraint("(status IS NULL) = (held_until IS NOT NULL)", name="answered_or_held"),
+    Index("ix_answers_created_at", "created_at", **_only("NOT kept")),
+    sqlite_with_rowid=False,
+)
+
+# Many mints that were asked for in one request.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("public_id", String(64), nullable=False),
+    Column("program", RowId, ForeignKey("programs.id"), nullable=False),
+    Column("kind", OneOf(Kind), nullable=False),
+    Column("stamp_type", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    # One after the other, in the order of the request: a row for each would take as long as its intent.
+    Column("items", _Bytes, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("public_id"),
+    Index("ix_batches_program_id", "program", "id"),
+)
+
+# What happened to members' cards and stamps, and what was not done though it was asked for. Only ever added to.
+events = Table(
+    "events",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    # Follows from what happened: the same history told anew, after a restore, has the same ids.
+    Column("public_id", String(64), nullable=False),
+    Column("program", RowId, ForeignKey("programs.id"), nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("phase", OneOf(Phase), nullable=False),
+    # What it happened to, as "membership:0x..."; its events are counted from 1.
+    Column("object", String(120), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    # The 20 bytes of the wallet it is about, for those who ask for a member's; NULL = none.
+    Column("wallet", _Bytes),
+    Column("data", JsonText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("public_id"),
+    UniqueConstraint("program", "object", "sequence"),
+    Index("ix_events_program_id", "program", "id"),
+    Index("ix_events_wallet", "wallet", "program", "id"),
+    _known("phase", Phase),
+)
+
+# Up to which block a program's logs were made events of, and up to which one their being final was.
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("final_number", BigInteger, nullable=False),
+    CheckConstraint("final_number <= block_number", name="final_is_announced"),
+)
+
+# Where events are sent.
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("public_id", String(64), nullable=False),
+    Column("program", RowId, ForeignKey("programs.id"), nullable=False),
+    Column("url", Text, nullable=False),
+    # Types of events it gets; an empty list = all.
+    Column("types", JsonText, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("state", OneOf(EndpointState), nullable=False),
+    # Why it is disabled, in words.
+    Column("why", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Since when nothing has come through; NULL = the last try did.
+    Column("failing_since", UtcDateTime),
+    UniqueConstraint("public_id"),
+    Index("ix_endpoints_program", "program"),
+    _known("state", EndpointState),
+)
+
+# What an endpoint's messages are signed with, encrypted; more than one while a former one is let run out.
+endpoint_secrets = Table(
+    "endpoint_secrets",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("endpoint", RowId, ForeignKey("endpoints.id"), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # NULL = it is the newest.
+    Column("expires_at", UtcDateTime),
+    Index("ix_endpoint_secrets_endpoint", "endpoint"),
+)
+
+# One event on its way to one endpoint; made in the transaction that makes the event.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("endpoint", RowId, ForeignKey("endpoints.id"), nullable=False),
+    Column("event", RowId, ForeignKey("events.id"), nullable=False),
+    # As the event's: those of one object go out one after the other.
+    Column("object", String(120), nullable=False),
+    Column("state", OneOf(DeliveryState), nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("held_by", String(200)),
+    Column("held_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("delivered_at", UtcDateTime),
+    UniqueConstraint("endpoint", "event"),
+    _known("state", DeliveryState),
+    Index("ix_deliveries_waiting", "endpoint", "object", "id", **_only("state = 'waiting'")),
+    Index("ix_deliveries_due", "next_at", **_only("state = 'waiting'")),
+)
+
+# Each time a delivery was tried: the log that whoever runs the endpoint is shown.
+delivery_tries = Table(
+    "delivery_tries",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("delivery", RowId, ForeignKey("deliveries.id"), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    # Of the answer; NULL = there was none, and `error` says why.
+    Column("status", Integer),
+    Column("error", Text),
+    Index("ix_delivery_tries_delivery", "delivery"),
 )
