@@ -49,7 +49,7 @@ LAW: Mapping[str, Ring] = {
         ours=("domain", "errors"),
         theirs=("eth_keyfile", "eth_account", "eth_keys", "cryptography", "jwt", "boto3", "botocore"),
     ),
-    "connect": Ring(ours=("domain", "errors"), theirs=("httpx2",)),
+    "connect": Ring(ours=("domain", "errors"), theirs=("urllib3",)),
     "app": Ring(
         ours=("config", "logs", "errors", "domain", "store", "chain", "vault", "connect"),
         theirs=("sqlalchemy", "eth_utils"),
