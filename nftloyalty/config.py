@@ -6,6 +6,7 @@ Every setting has a default that works on one machine without any set-up.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -58,6 +59,19 @@ SETTINGS = (
         "NFTLOYALTY_INDEX_MAX_AGE", "30", "seconds", "refuse answers from an index not seen at the head for so long"
     ),
     Setting("NFTLOYALTY_WINDOW", "16", "transactions", "most transactions in flight per signer, 1 to 64"),
+    Setting("NFTLOYALTY_RATE_PER_KEY", "200", "requests a second", "most that one API key may ask, 0 = no limit"),
+    Setting(
+        "NFTLOYALTY_RATE_PER_ADDRESS",
+        "20",
+        "requests a second",
+        "most that one address may ask with a publishable key, or without a good one, 0 = no limit",
+    ),
+    Setting(
+        "NFTLOYALTY_TRUSTED_PROXIES",
+        "",
+        "addresses",
+        "proxies in front of `serve` whose X-Forwarded-For is believed, as 10.0.0.5,10.1.0.0/16; empty = none",
+    ),
     Setting("NFTLOYALTY_LOG_FORMAT", "text", "text or json", "how `serve` and `worker` write their log, to stderr"),
     Setting("NFTLOYALTY_LOG_LEVEL", "info", "level", "least lines of that log: debug, info, warning or error"),
 )
@@ -74,6 +88,9 @@ class Settings:
     max_fee_wei: int
     index_max_age_seconds: float
     window: int
+    rate_per_key: float
+    rate_per_address: float
+    trusted_proxies: tuple[str, ...]
     log_format: logs.Form
     log_level: logs.Level
 
@@ -122,6 +139,16 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             given = defaults[name]
         return kind(given)
 
+    def networks(name: str) -> tuple[str, ...]:
+        found = []
+        for each in text(name).split(","):
+            try:
+                if each.strip():
+                    found.append(str(ip_network(each.strip(), strict=False)))
+            except ValueError:
+                problems.append(Problem(name, f"{each.strip()!r} is no address and no network", "as 10.1.0.0/16"))
+        return tuple(found)
+
     home = path("NFTLOYALTY_HOME")
     rpc_url = text("NFTLOYALTY_RPC_URL")
     if not _is_http(rpc_url):
@@ -133,6 +160,9 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     max_fee_gwei = number("NFTLOYALTY_MAX_FEE_GWEI", 0.000001, 1_000_000)
     index_max_age = number("NFTLOYALTY_INDEX_MAX_AGE", 1, 86_400)
     window = number("NFTLOYALTY_WINDOW", 1, 64, whole=True)
+    rate_per_key = number("NFTLOYALTY_RATE_PER_KEY", 0, 1_000_000)
+    rate_per_address = number("NFTLOYALTY_RATE_PER_ADDRESS", 0, 1_000_000)
+    trusted_proxies = networks("NFTLOYALTY_TRUSTED_PROXIES")
     log_format = choice("NFTLOYALTY_LOG_FORMAT", logs.Form)
     log_level = choice("NFTLOYALTY_LOG_LEVEL", logs.Level)
     password = text("NFTLOYALTY_KEY_PASSWORD")
@@ -149,6 +179,9 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         max_fee_wei=int(max_fee_gwei * 10**9),
         index_max_age_seconds=index_max_age,
         window=int(window),
+        rate_per_key=rate_per_key,
+        rate_per_address=rate_per_address,
+        trusted_proxies=trusted_proxies,
         log_format=log_format,
         log_level=log_level,
     )

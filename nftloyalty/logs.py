@@ -44,6 +44,7 @@ class Fields(TypedDict, total=False):
     """What a line can be about."""
 
     request_id: str
+    key: str
     program: str
     signer: str
     intent: str
@@ -58,6 +59,7 @@ class Fields(TypedDict, total=False):
 FIELDS: Mapping[str, str] = MappingProxyType(
     {
         "request_id": "the HTTP request, as in its answer's X-Request-Id",
+        "key": "the id of the API key that was sent",
         "program": "the program's id",
         "signer": "the address whose key sends",
         "intent": "the intent's id; a claim's id is that of its intent",

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nftloyalty.app import indexing, verifying
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, found_open, opened
-from nftloyalty.cli.session import err, iso, out, print_json, running
+from nftloyalty.cli.session import err, out, print_json, running
+from nftloyalty.domain.times import iso
 
 # A shorter way is gone before a bar could be read.
 SHOWN_FROM_BLOCKS = 200

@@ -24,6 +24,7 @@ from typer.core import TyperGroup
 import nftloyalty
 from nftloyalty import __version__
 from nftloyalty.cli import (
+    api_keys,
     governing,
     indexing,
     keys,
@@ -89,6 +90,7 @@ for module in (
     verifying,
     indexing,
     vouchers,
+    api_keys,
     governing,
     recovering,
     serving,

@@ -1,6 +1,7 @@
 """Servers and building: `chain`, `serve`, `demo`, `compile`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 import uvicorn
 
 from nftloyalty import devchain, logs
-from nftloyalty.app import claiming, compiling, keyring
+from nftloyalty.app import access, claiming, compiling, keyring
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.working import Worker
@@ -18,10 +19,14 @@ from nftloyalty.devchain.server import listen, loopback_address, url_of
 from nftloyalty.errors import BadInput, Problem
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
+from nftloyalty.web.patience import PatientProtocol
 
 STOP_SECONDS = 5
 
 Host = Annotated[str, typer.Option("--host", help="A loopback address.")]
+AnyHost = Annotated[
+    str, typer.Option("--host", help="Where to listen: a loopback address, or any other once there are API keys.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,7 +53,7 @@ def chain(
 
 def serve(
     ctx: typer.Context,
-    host: Host = "127.0.0.1",
+    host: AnyHost = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 = any free one.")] = 8000,
     read_only: Annotated[bool, typer.Option("--read-only", help="Take no claims; needs no key.")] = False,
     no_worker: Annotated[
@@ -56,7 +61,7 @@ def serve(
         typer.Option("--no-worker", help="Leave sending and indexing to `nftloyalty worker`; asks for no password."),
     ] = False,
 ) -> None:
-    """Answer ownership and gate questions and take claims over HTTP, on this machine only.
+    """Answer questions and take requests over HTTP: of this machine, and with API keys of others.
 
     It also sends the claims and keeps the index, unless told to leave that to workers: until an index is there,
     ownership and gate can only be asked live.
@@ -68,11 +73,17 @@ def serve(
     with until_stopped(), running(ctx) as (app, program):
         # The port is tried before anybody types a password, and listened on only when all else is ready: who connects
         # to a port that listens waits for an answer.
-        check_port("serve", host, port)
+        check_port("serve", host, port, anywhere=True)
         here = opened(app, program)
+        reachable = loopback_address(host) is None
+        if reachable and not access.listed(app, here):
+            what = f"others can reach {host}, and the program has no API keys that they would need"
+            mend = "make one, `nftloyalty api-keys create`, or listen on 127.0.0.1"
+            raise BadInput("serve", [Problem("--host", what, mend)])
         worker = None if no_worker else worker_of(app, here, sends=not read_only)
-        with listen(host, port) as listener:
-            server = server_of(create_web(Service(app, here, worker, takes_claims=not read_only)))
+        with listen(host, port, anywhere=True) as listener:
+            web = create_web(Service(app, here, worker, takes_claims=not read_only, reachable=reachable))
+            server = server_of(web, settings.trusted_proxies)
             try:
                 if worker is not None:
                     worker.start()
@@ -83,28 +94,36 @@ def serve(
                     worker.stop()
 
 
-def server_of(web: Callable[..., Any]) -> uvicorn.Server:
-    """A server for an ASGI application, whose lines go where ours go. The application tells of each request itself."""
+def server_of(web: Callable[..., Any], proxies: Sequence[str] = ()) -> uvicorn.Server:
+    """A server for an ASGI application, whose lines go where ours go. The application tells of each request itself.
+
+    `proxies` are believed when they say whose request it is.
+    """
     return uvicorn.Server(
         uvicorn.Config(
             web,
             log_config=None,
             log_level="warning",
             access_log=False,
-            proxy_headers=False,
+            http=PatientProtocol,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
+            server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
 
 
-def check_port(command: str, host: str, port: int, option: str = "--port") -> None:
+def check_port(command: str, host: str, port: int, option: str = "--port", *, anywhere: bool = False) -> None:
     """Raises BadInput naming the option to change if this address can't be listened on."""
-    if loopback_address(host) is None:
+    if loopback_address(host) is None and not anywhere:
         what = f"{host} is not an address of this machine alone"
         raise BadInput(command, [Problem("--host", what, "use 127.0.0.1, ::1 or localhost")])
     try:
-        listen(host, port).close()
+        listen(host, port, anywhere=anywhere).close()
     except BadInput as refused:
+        if not refused.problems[0].place.startswith("port"):
+            raise BadInput(command, [replace(refused.problems[0], place="--host")]) from None
         what = f"port {port} on {host} {refused.problems[0].what}"
         mend = f"stop what uses it, or choose another: nftloyalty {command} {option} {port % 65_535 + 1}"
         raise BadInput(command, [Problem(option, what, mend)]) from None

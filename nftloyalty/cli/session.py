@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 import typer
@@ -225,11 +224,6 @@ def confirm(question: str, *, yes: bool) -> None:
 def print_json(value: Mapping[str, object] | list[object]) -> None:
     """Machine-readable output: one JSON document on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def iso(moment: datetime | None) -> str | None:
-    """A moment in JSON."""
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

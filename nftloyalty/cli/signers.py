@@ -9,7 +9,8 @@ from nftloyalty.app import cancelling, signing
 from nftloyalty.app.opening import attach
 from nftloyalty.app.signing import Finding, Resumption, Standing, Use
 from nftloyalty.app.status import sends
-from nftloyalty.cli.session import confirm, err, iso, out, print_json, print_table, running
+from nftloyalty.cli.session import confirm, err, out, print_json, print_table, running
+from nftloyalty.domain.times import iso
 from nftloyalty.errors import BadInput, Problem
 
 group = typer.Typer(help="How the keys that send stand; letting a halted one go on.", invoke_without_command=True)

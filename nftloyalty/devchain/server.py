@@ -79,9 +79,11 @@ class DevChainServer:
         self._server.run(sockets=[self._listener])
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address. Raises BadInput."""
+def listen(host: str, port: int, *, anywhere: bool = False) -> socket.socket:
+    """A listening socket, on a loopback address unless `anywhere`. Raises BadInput."""
     address = loopback_address(host)
+    if address is None and anywhere:
+        address = _plain_address(host)
     if address is None:
         _refuse(
             f"host {host}",
@@ -112,6 +114,13 @@ def _why_not(error: OSError | OverflowError) -> str:
     if isinstance(error, OverflowError):
         return "is no port: they go from 0 to 65535"
     return f"can't be had: {error.strerror or error}"
+
+
+def _plain_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        _refuse(f"host {host}", "is no address", "use an address of this machine, or 0.0.0.0 or :: for all of them")
 
 
 def loopback_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -95,3 +95,8 @@ def shown_start(start: int) -> str:
 def _clock(timestamp: int) -> str:
     moment = at(timestamp)
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment.second else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment in JSON, in UTC."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")

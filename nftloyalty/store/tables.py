@@ -30,6 +30,7 @@ from sqlalchemy import (
     text,
 )
 
+from nftloyalty.domain.access import KeyKind
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.store.columns import JsonText, OneOf, RowId, UtcDateTime, Wei
 
@@ -59,13 +60,6 @@ class VoucherKind(StrEnum):
 
     CARD = "card"
     STAMP = "stamp"
-
-
-class KeyKind(StrEnum):
-    """`server`: kept secret on a server; `publishable`: for pages in a browser, of the origins it names."""
-
-    SERVER = "server"
-    PUBLISHABLE = "publishable"
 
 
 class Phase(StrEnum):
@@ -424,6 +418,7 @@ api_keys = Table(
     # The public id of the key that this one takes the place of.
     Column("replaces", String(32)),
     UniqueConstraint("public_id"),
+    UniqueConstraint("replaces"),
     Index("ix_api_keys_program", "program"),
     _known("kind", KeyKind),
 )

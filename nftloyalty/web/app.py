@@ -1,28 +1,45 @@
-"""The ASGI applications: one program, on loopback, until there are API keys; and what a worker shows of itself."""
+"""The ASGI applications: one program, for whoever may ask; and what a worker shows of itself."""
 
-import ipaddress
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nftloyalty import __version__, logs
+from nftloyalty.app.access import Doorkeeper
 from nftloyalty.app.checking import Checks, Question
-from nftloyalty.errors import LoyaltyError
+from nftloyalty.domain.access import HERE, Caller
+from nftloyalty.domain.access import Scope as Allowed
+from nftloyalty.errors import DatabaseProblem, LoyaltyError
 from nftloyalty.web import check, claims, errors, gate, health, metrics, ownership
+from nftloyalty.web.access import (
+    CALLER,
+    SECURITY,
+    Door,
+    Needs,
+    OnlyThisMachine,
+    Rates,
+    Watch,
+    names_this_machine,
+    secured,
+)
 from nftloyalty.web.deps import Service
 from nftloyalty.web.metrics import Answers
+from nftloyalty.web.patience import BODY_SECONDS
 from nftloyalty.web.schemas import problem_schemas
 
-access = logging.getLogger("nftloyalty.web.access")
+requests = logging.getLogger("nftloyalty.web.access")
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-Id"
@@ -77,10 +94,10 @@ class Accounted:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", metrics.NO_ROUTE)
             self._answers.of(scope["method"], route, status).note(seconds)
-            if access.isEnabledFor(logging.INFO):
+            if requests.isEnabledFor(logging.INFO):
                 about: dict[str, Any] = {"method": scope["method"], "route": route, "status": status}
-                about |= {"milliseconds": round(seconds * 1000, 1), **_claim_of(scope)}
-                access.info("answered" if status else "who asked has left", extra=about)
+                about |= {"milliseconds": round(seconds * 1000, 1), **_key_of(scope), **_claim_of(scope)}
+                requests.info("answered" if status else "who asked has left", extra=about)
 
 
 class Quick:
@@ -91,11 +108,19 @@ class Quick:
     """
 
     def __init__(
-        self, api: FastAPI, questions: check.Questions, new_id: Callable[[str], str], answers: Answers
+        self,
+        api: FastAPI,
+        questions: check.Questions,
+        new_id: Callable[[str], str],
+        answers: Answers,
+        watch: Watch,
+        rates: Rates,
     ) -> None:
         self.api = api
         self._questions = questions
         self._new_id = new_id
+        self._watch = watch
+        self._rates = rates
         self._turn: check.Turn | None = None
         self._writer = check.Writer()
         self._tally = answers.of("GET", check.ROUTE, 200)
@@ -130,9 +155,9 @@ class Quick:
         none; None where this is not plainly a check."""
         if scope["type"] != "http" or not scope["path"].startswith(check.PATH) or scope["method"] != "GET":
             return None
-        request_id = _plainly_here(scope["headers"])
+        request_id = self._plainly_let_in(scope["headers"])
         # A line for each yes takes longer than the yes: who wants them asks for all that can be logged.
-        if request_id is None or access.isEnabledFor(logging.DEBUG):
+        if request_id is None or requests.isEnabledFor(logging.DEBUG):
             return None
         wallet = scope["path"][len(check.PATH) :]
         try:
@@ -140,50 +165,67 @@ class Quick:
         except LoyaltyError:
             return None
 
-
-class OnlyThisMachine:
-    """Answers only requests made to this machine by a name of its own, and changes nothing for pages of other sites.
-
-    A page in a browser can make its own domain point to 127.0.0.1 (DNS rebinding); the Host header then gives it away.
-    It can also post to 127.0.0.1 without being allowed to read the answer; its Origin gives that away.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        code = _refusal(scope["method"], scope["headers"]) if scope["type"] == "http" else None
-        if code is not None:
-            await errors.problem(code, mend=_MENDS[code])(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+    def _plainly_let_in(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+        """The request's own id, empty if it brings none; None where the door must look at it closely."""
+        host = given = authorization = origin = b""
+        for name, value in headers:
+            if name == b"host":
+                if host:
+                    return None
+                host = value
+            elif name == b"authorization":
+                if authorization:
+                    return None
+                authorization = value
+            elif name == b"origin":
+                origin = value
+            elif name == _REQUEST_ID_HEADER:
+                if given or not _REQUEST_ID.fullmatch(value.decode("latin-1")):
+                    return None
+                given = value
+        caller = self._watch.glance(authorization, origin)
+        if caller is HERE:
+            return given if names_this_machine(b"//" + host) else None
+        # A page is told more than the answer.
+        if caller is None or caller.publishable or not caller.may(Allowed.CHECKS_READ) or self._rates.of_key(caller):
+            return None
+        return given
 
 
 class LimitBody:
-    """Reads the whole body before anybody parses it, and refuses one that is too long or nested too deep.
+    """Reads the whole body before anybody parses it, and refuses one that is too slow, too long or nested too deep.
+
+    `most` are bytes for the paths that take more than others.
 
     Length is counted, not believed. Depth matters because Python's JSON reader recurses: libraries of the embedded
     chain raise its recursion limit so far that deep nesting would end the process instead of raising an error.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, most: Mapping[str, int] = MappingProxyType({})) -> None:
         self.app = app
+        self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = b""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            if len(body) > LARGEST_BODY_BYTES:
-                await errors.problem("body_too_large", f"at most {LARGEST_BODY_BYTES} bytes")(scope, receive, send)
-                return
-            if not message.get("more_body", False):
-                break
+        most = self._most.get(scope["path"], LARGEST_BODY_BYTES)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    body += message.get("body", b"")
+                    if len(body) > most or not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            await _refused("body_too_slow", f"it must be here within {BODY_SECONDS:g} seconds")(scope, receive, send)
+            return
+        if len(body) > most:
+            await _refused("body_too_large", f"at most {most} bytes")(scope, receive, send)
+            return
         if _too_deep(body):
             await errors.problem("body_too_deep", f"at most {DEEPEST_BODY} levels")(scope, receive, send)
             return
@@ -194,13 +236,17 @@ class LimitBody:
             if read:
                 return await receive()
             read = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
 
         await self.app(scope, replay, send)
 
 
 def create_web(service: Service) -> Quick:
-    """Build the application around a service. There are no API keys yet, so it answers to this machine only."""
+    """Build the application around a service."""
+    settings = service.app.settings
+    doorkeeper = Doorkeeper(service.app, service.opened, always=service.reachable)
+    watch = Watch(doorkeeper)
+    rates = Rates(settings.rate_per_key, settings.rate_per_address)
     questions, answers = check.Questions(Checks(service.app, service.opened)), Answers()
     api = _application(
         service,
@@ -209,12 +255,38 @@ def create_web(service: Service) -> Quick:
         answers,
         questions,
     )
-    return Quick(api, questions, service.app.new_id, answers)
+    api.router.lifespan_context = lambda _api: _living(watch, questions)
+    api.state.doorkeeper = doorkeeper
+    api.add_middleware(LimitBody)
+    api.add_middleware(check.CheckRoute, questions=questions)
+    api.add_middleware(Door, watch=watch, rates=rates)
+    api.add_middleware(Accounted, program=service.opened.program.id, new_id=service.app.new_id, answers=answers)
+    return Quick(api, questions, service.app.new_id, answers, watch, rates)
 
 
 def create_watch(service: Service) -> FastAPI:
     """What a worker shows of itself: health and numbers, to this machine only."""
-    return _application(service, "How a worker is.", [health.router, metrics.router], Answers())
+    answers = Answers()
+    api = _application(service, "How a worker is.", [health.router, metrics.router], answers)
+    api.add_middleware(LimitBody)
+    api.add_middleware(OnlyThisMachine)
+    api.add_middleware(Accounted, program=service.opened.program.id, new_id=service.app.new_id, answers=answers)
+    return api
+
+
+@asynccontextmanager
+async def _living(watch: Watch, questions: check.Questions) -> AsyncIterator[None]:
+    async with check.connected(questions.checks):
+        # A database that is away now is asked again by the first request.
+        with suppress(DatabaseProblem):
+            await watch.refreshed()
+        try:
+            yield
+        finally:
+            try:
+                await asyncio.to_thread(watch.doorkeeper.close)
+            except DatabaseProblem as failure:
+                log.warning("when keys were used last stays unsaid: %s", failure.message)
 
 
 def _application(
@@ -230,7 +302,6 @@ def _application(
         summary=summary,
         docs_url=None,
         redoc_url=None,
-        lifespan=None if questions is None else lambda _api: check.connected(questions.checks),
         # Even asking whether anybody listens to it takes as long as half a check.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -239,11 +310,6 @@ def _application(
     errors.install(api)
     for router in routers:
         api.include_router(router)
-    api.add_middleware(LimitBody)
-    if questions is not None:
-        api.add_middleware(check.CheckRoute, questions=questions)
-    api.add_middleware(OnlyThisMachine)
-    api.add_middleware(Accounted, program=service.opened.program.id, new_id=service.app.new_id, answers=answers)
 
     def described() -> dict[str, Any]:
         """The OpenAPI document, with the shape of our errors, which no route answers with on its good day."""
@@ -252,6 +318,12 @@ def _application(
             if questions is not None:
                 found["paths"] |= check.described()
             found["components"]["schemas"] |= problem_schemas()
+            found["components"]["securitySchemes"] = SECURITY
+            for route in api.routes:
+                if isinstance(route, APIRoute):
+                    needed = [each.call.scope for each in route.dependant.dependencies if isinstance(each.call, Needs)]
+                    for method in route.methods or ():
+                        found["paths"][route.path][method.lower()]["security"] = secured(*needed) if needed else []
             # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
             for schema in ("HTTPValidationError", "ValidationError"):
                 found["components"]["schemas"].pop(schema, None)
@@ -266,50 +338,16 @@ def _application(
     return api
 
 
-_MENDS = {
-    "wrong_host": "ask for http://127.0.0.1 and the port; on a network, put a server of your own in front",
-    "foreign_origin": "ask from your own server, not from a page",
-}
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_LONGEST_NAME = 100
-
-
-def _refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The code of what is wrong with where a request comes from."""
-    hosts, origins = [], []
-    for name, value in headers:
-        if name == b"host":
-            hosts.append(value)
-        elif name == b"origin":
-            origins.append(value)
-    if not hosts or not all(_names_this_machine(b"//" + host) for host in hosts):
-        return "wrong_host"
-    # A wallet extension's own origin has another scheme; no web page can take it on. "null" has none.
-    pages = [each for each in origins if each.partition(b":")[0] in (b"null", b"http", b"https")]
-    if method not in _SAFE_METHODS and not all(_names_this_machine(origin) for origin in pages):
-        return "foreign_origin"
-    return None
-
-
 def _given_id(headers: Headers) -> str | None:
     """The request's own id, if it is one and no more."""
     given = headers.getlist(REQUEST_ID)
     return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
 
 
-def _plainly_here(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """The request's own id, empty if it brings none; None where it must be looked at closely."""
-    host = given = b""
-    for name, value in headers:
-        if name == b"host":
-            if host:
-                return None
-            host = value
-        elif name == _REQUEST_ID_HEADER:
-            if given or not _REQUEST_ID.fullmatch(value.decode("latin-1")):
-                return None
-            given = value
-    return given if _names_this_machine(b"//" + host) else None
+def _key_of(scope: Scope) -> logs.Fields:
+    """The id of the API key that was sent, if it was a good one."""
+    caller: Caller | None = scope.get(CALLER)
+    return {"key": caller.key_id} if caller is not None and caller.key_id else {}
 
 
 def _claim_of(scope: Scope) -> logs.Fields:
@@ -318,21 +356,14 @@ def _claim_of(scope: Scope) -> logs.Fields:
     return {"intent": claim} if _CLAIM_ID.fullmatch(claim) else {}
 
 
-def _names_this_machine(url: bytes) -> bool:
-    # Nearly all requests name the same few; what is long is none of them, and is not kept.
-    return _is_here(url) if len(url) <= _LONGEST_NAME else _is_here.__wrapped__(url)
+def _refused(code: str, detail: str) -> Response:
+    """Of a body that is not read to its end: what is still to come of it must not be taken for another request."""
+    answer = errors.problem(code, detail)
+    answer.headers["Connection"] = "close"
+    return answer
 
 
-@lru_cache(64)
-def _is_here(url: bytes) -> bool:
-    try:
-        name = urlsplit(url.decode("latin-1")).hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _too_deep(body: bytes) -> bool:
+def _too_deep(body: bytes | bytearray) -> bool:
     depth = 0
     for token in _NESTING.finditer(body):
         if token[0] in b"[{":

@@ -18,17 +18,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nftloyalty.app.checking import MOST_AT_ONCE, Answer, Checks, Question
+from nftloyalty.domain.access import Caller
+from nftloyalty.domain.access import Scope as Allowed
 from nftloyalty.domain.address import parse_address
 from nftloyalty.domain.gate import Consistency
 from nftloyalty.errors import BadInput, DatabaseProblem, LoyaltyError, Problem
 from nftloyalty.web import errors
+from nftloyalty.web.access import CALLER, secured
 from nftloyalty.web.misfits import COPY_IT, escaped
 from nftloyalty.web.schemas import GateOut, problems
 
@@ -178,6 +181,7 @@ class CheckRoute:
             await refused(scope, receive, send)
             return
         try:
+            cast(Caller, scope[CALLER]).require(Allowed.CHECKS_READ)
             asked = self._questions.of(scope["query_string"])
             answer = await self._answer(asked, wallet_bytes(wallet))
         except LoyaltyError as failure:
@@ -345,6 +349,7 @@ def described() -> dict[str, Any]:
         "description": "The question of `POST /v1/gate`, answered from the index. Without `tier` and `stamp` an active "
         "card is asked for. What is not known is refused.",
         "operationId": "check_v1_check__wallet__get",
+        "security": secured(Allowed.CHECKS_READ),
         "parameters": [
             parameter(
                 "wallet",

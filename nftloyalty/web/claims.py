@@ -6,7 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 
 from nftloyalty.app import claiming
+from nftloyalty.domain.access import Scope
 from nftloyalty.domain.voucher import signed_from_json
+from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ReadOnly, ServiceDep
 from nftloyalty.web.schemas import BODY_CODES, REFUSALS, TROUBLES, ClaimIn, ClaimOut, problems
 
@@ -22,7 +24,7 @@ ClaimId = Annotated[str, Path(description="The `id` of the answer to POST /v1/cl
     status_code=202,
     response_model=ClaimOut,
     responses=problems(*BODY_CODES, *REFUSALS, "read_only", *TROUBLES),
-    dependencies=[JSON_BODY],
+    dependencies=[needs(Scope.CLAIMS_WRITE), JSON_BODY],
     summary="Claim a voucher",
 )
 def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, A
     "/v1/claims/{claim_id}",
     response_model=ClaimOut,
     responses=problems("unknown", *TROUBLES),
+    dependencies=[needs(Scope.CLAIMS_WRITE)],
     summary="How far a claim is",
 )
 def claim_status(claim_id: ClaimId, service: ServiceDep) -> dict[str, Any]:

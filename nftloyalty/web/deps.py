@@ -16,12 +16,13 @@ from nftloyalty.web.misfits import COPY_IT
 @dataclass(frozen=True)
 class Service:
     """One program, served. `worker` is what works in this process; None = others do. `takes_claims` False = this server
-    only reads."""
+    only reads. `reachable` = others than this machine can reach it."""
 
     app: App
     opened: Opened
     worker: Worker | None
     takes_claims: bool = True
+    reachable: bool = False
 
 
 class NotDeclaredJson(LoyaltyError):

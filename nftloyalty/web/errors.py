@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from nftloyalty import errors, logs
+from nftloyalty.domain.access import AccessProblem
 from nftloyalty.domain.voucher import VoucherExpired
 from nftloyalty.web import misfits
 from nftloyalty.web.deps import NotDeclaredJson, ReadOnly
@@ -23,6 +24,7 @@ from nftloyalty.web.deps import NotDeclaredJson, ReadOnly
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+_HEADERS = {503: {"Retry-After": str(RETRY_AFTER_SECONDS)}, 401: {"WWW-Authenticate": "Bearer"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,21 @@ CODES: Mapping[str, Answer] = {
     "not_json": Answer(400, "the body is not JSON"),
     "body_too_deep": Answer(400, "the body is nested too deep"),
     "foreign_origin": Answer(403, "pages of other sites may not ask for this"),
+    # Who asks.
+    "key_missing": Answer(401, "an API key is needed"),
+    "key_unknown": Answer(401, "there is no such API key"),
+    "key_revoked": Answer(401, "the API key was revoked"),
+    "key_expired": Answer(401, "the API key has expired"),
+    "wrong_program": Answer(403, "the API key belongs to another program"),
+    "not_allowed": Answer(403, "the API key is not good for this"),
+    "wrong_origin": Answer(403, "the API key may not be used from there"),
+    "key_in_page": Answer(403, "a server's API key was sent by a page"),
+    "too_many_requests": Answer(429, "too many requests"),
+    # What it asks for.
     "not_found": Answer(404, "there is no such route"),
     "unknown": Answer(404, "there is no such tier, stamp or claim"),
     "method_not_allowed": Answer(405, "this route does not know this method"),
+    "body_too_slow": Answer(408, "the body came too slowly"),
     "body_too_large": Answer(413, "the body is too large"),
     "wrong_media_type": Answer(415, "the body is not declared as JSON"),
     "bad_input": Answer(422, "something in the request is wrong"),
@@ -88,7 +102,7 @@ CODES: Mapping[str, Answer] = {
 """Every answer that is not the one that was asked for. docs/http.md lists the same codes, and a test compares them."""
 
 # Whose own words are for whoever asked. Everybody else's are for the operator.
-_TOLD = (errors.Unknown, VoucherExpired, NotDeclaredJson, ReadOnly)
+_TOLD = (errors.Unknown, AccessProblem, VoucherExpired, NotDeclaredJson, ReadOnly)
 
 _OF_THE_FRAMEWORK = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
 
@@ -115,7 +129,7 @@ def problem(
     request_id = logs.current_request()
     if request_id is not None:
         body["request_id"] = request_id
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    headers = _HEADERS.get(status)
     # ASCII, so that whatever a request held (half a surrogate pair, say) can be told back.
     content = json.dumps(body, separators=(",", ":"))
     return Response(content, status_code=status, media_type="application/problem+json", headers=headers)

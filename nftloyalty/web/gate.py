@@ -5,6 +5,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from nftloyalty.app import verifying
+from nftloyalty.domain.access import Scope
+from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ServiceDep
 from nftloyalty.web.schemas import BODY_CODES, TROUBLES, GateIn, GateOut, problems
 
@@ -15,7 +17,7 @@ router = APIRouter(tags=["gate"])
     "/v1/gate",
     response_model=GateOut,
     responses=problems("unknown", *BODY_CODES, *TROUBLES),
-    dependencies=[JSON_BODY],
+    dependencies=[needs(Scope.CHECKS_READ), JSON_BODY],
     summary="May this wallet have it?",
 )
 def gate(body: GateIn, service: ServiceDep) -> dict[str, Any]:

@@ -19,7 +19,7 @@ router = APIRouter(tags=["health"])
 CLAIMS_WAIT = {"code": "claims_wait", "title": "what was accepted waits; the server's log says why"}
 
 
-@router.get("/healthz", response_model=HealthOut, responses=problems(), summary="Is the process alive?")
+@router.get("/healthz", response_model=HealthOut, responses=problems(keyed=False), summary="Is the process alive?")
 def healthz() -> dict[str, Any]:
     return {"status": "ok"}
 
@@ -27,7 +27,7 @@ def healthz() -> dict[str, Any]:
 @router.get(
     "/readyz",
     response_model=ReadyOut,
-    responses=problems() | {503: {"model": ReadyOut, "description": "It can't; `troubles` says why."}},
+    responses=problems(keyed=False) | {503: {"model": ReadyOut, "description": "It can't; `troubles` says why."}},
     summary="Can it do its work?",
 )
 def readyz(service: ServiceDep, response: Response) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from prometheus_client.utils import floatToGoString
 
 from nftloyalty import __version__
 from nftloyalty.app.status import Loads, read_loads
+from nftloyalty.domain.access import Scope
 from nftloyalty.errors import DatabaseProblem
+from nftloyalty.web.access import needs
 from nftloyalty.web.deps import Service
 from nftloyalty.web.schemas import problems
 
@@ -118,6 +120,7 @@ def registry_of(service: Service, answers: Answers) -> CollectorRegistry:
     "/metrics",
     response_class=Response,
     responses=problems() | {200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
+    dependencies=[needs(Scope.METRICS_READ)],
     summary="Numbers for Prometheus",
 )
 def metrics(request: Request) -> Response:

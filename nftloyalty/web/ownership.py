@@ -5,7 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from nftloyalty.app import verifying
+from nftloyalty.domain.access import Scope
 from nftloyalty.domain.gate import Consistency
+from nftloyalty.web.access import needs
 from nftloyalty.web.deps import ServiceDep, WalletDep
 from nftloyalty.web.schemas import HOW, TROUBLES, OwnershipOut, problems
 
@@ -16,6 +18,7 @@ router = APIRouter(tags=["ownership"])
     "/v1/ownership/{address}",
     response_model=OwnershipOut,
     responses=problems("bad_input", *TROUBLES),
+    dependencies=[needs(Scope.MEMBERS_READ)],
     summary="What a wallet holds",
 )
 def ownership(

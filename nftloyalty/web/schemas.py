@@ -158,18 +158,41 @@ class ProblemOut(BaseModel):
     request_id: str | None = Field(default=None, description="As in X-Request-Id; the server's log has it too.")
 
 
-BODY_CODES = ("not_json", "body_too_deep", "foreign_origin", "body_too_large", "wrong_media_type", "bad_input")
+BODY_CODES = (
+    "not_json",
+    "body_too_deep",
+    "foreign_origin",
+    "body_too_slow",
+    "body_too_large",
+    "wrong_media_type",
+    "bad_input",
+)
 """What can be wrong with a request that has a body."""
 
 REFUSALS = tuple(code for code, answer in CODES.items() if answer.status == 409)
 TROUBLES = tuple(code for code, answer in CODES.items() if answer.status in (500, 503))
 
 
-def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route by status, for its OpenAPI description; every route can answer `wrong_host`."""
+ACCESS_CODES = (
+    "key_missing",
+    "key_unknown",
+    "key_revoked",
+    "key_expired",
+    "wrong_program",
+    "not_allowed",
+    "wrong_origin",
+    "key_in_page",
+    "too_many_requests",
+)
+"""What can be wrong with who asks."""
+
+
+def problems(*codes: str, keyed: bool = True) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route by status, for its OpenAPI description. Every route can answer `wrong_host`, and
+    those that ask for a key what is wrong with it."""
     schema = {"$ref": _SCHEMAS.format(model=ProblemOut.__name__)}
     by_status: dict[int, list[str]] = {}
-    for code in ("wrong_host", *codes):
+    for code in ("wrong_host", *(ACCESS_CODES if keyed else ()), *codes):
         by_status.setdefault(CODES[code].status, []).append(code)
     return {
         status: {

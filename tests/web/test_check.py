@@ -623,15 +623,15 @@ def test_a_refused_check_has_its_line_in_the_log_and_an_answered_one_where_all_i
     def lines() -> list[tuple[Any, ...]]:
         # A request's line is written when its answer is on its way; the next answer comes after it.
         here.client.get("/nowhere")
-        found = [each for each in caplog.records if each.name == web_app.access.name]
+        found = [each for each in caplog.records if each.name == web_app.requests.name]
         caplog.clear()
         return [(each.__dict__["route"], each.__dict__["status"]) for each in found if each.__dict__["status"] != 404]
 
-    with caplog.at_level(logging.INFO, web_app.access.name):
+    with caplog.at_level(logging.INFO, web_app.requests.name):
         here.ask(GOLD)
         here.ask("nobody")
         assert lines() == [(check.ROUTE, 422)]
-    with caplog.at_level(logging.DEBUG, web_app.access.name):
+    with caplog.at_level(logging.DEBUG, web_app.requests.name):
         answer = here.ask(GOLD)
         assert lines() == [(check.ROUTE, 200)]
     # The long way and the short one give the same answer, header by header.
@@ -661,4 +661,4 @@ def test_it_stands_in_the_description_with_examples(here: Till) -> None:
         assert example["value"].keys() == document["components"]["schemas"][name]["properties"].keys()
     as_of = document["components"]["schemas"]["AsOfOut"]["properties"].keys()
     assert shape["examples"]["yes"]["value"]["as_of"].keys() == as_of == here.ask(GOLD).json()["as_of"].keys()
-    assert operation["responses"].keys() == {"200", "400", "404", "422", "500", "503"}
+    assert operation["responses"].keys() == {"200", "400", "401", "403", "404", "422", "429", "500", "503"}

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["program"], ["programs.id"], name="fk_api_keys_program_programs"),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
         sa.UniqueConstraint("public_id", name="uq_api_keys_public_id"),
+        sa.UniqueConstraint("replaces", name="uq_api_keys_replaces"),
     )
     op.create_index("ix_api_keys_program", "api_keys", ["program"])
     op.create_table(
