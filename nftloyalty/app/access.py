@@ -43,8 +43,6 @@ FRESH = timedelta(seconds=2)
 AGEING = timedelta(seconds=1)
 """From when on it should be asked anew, while whoever asks is still answered."""
 
-# A key that is not known may have been made a moment ago. Made-up ones don't get to ask the database each time.
-_LOOK_AGAIN = timedelta(seconds=0.2)
 _NOTE_USED_EVERY = timedelta(minutes=1)
 _KEPT = 1024
 _SCHEME = "bearer "
@@ -243,11 +241,11 @@ class Doorkeeper:
         """Whether this machine needs no key, as far as is known now."""
         return not self._always and not self._known.keys
 
-    def refresh(self, *, older_than: timedelta = AGEING) -> None:
+    def refresh(self) -> None:
         """Ask the database what keys there are, unless that was done just now. Raises DatabaseProblem."""
         with self._lock:
             now = self._app.now()
-            if timedelta(0) <= now - self._known.at < older_than:
+            if not self.is_ageing:
                 return
             self._note_used(now)
             with read(self._app.engine) as tx:
@@ -276,11 +274,10 @@ class Doorkeeper:
             raise KeyUnknown
         given = parse_key(authorization[len(_SCHEME) :].strip())
         row = self._known.keys.get(given.key_id)
-        if row is None and not as_known:
-            self.refresh(older_than=_LOOK_AGAIN)
-            row = self._known.keys.get(given.key_id)
         if row is None:
-            raise KeyUnknown if as_known else self._stranger(given)
+            row = None if as_known else self._new(given)
+        if row is None:
+            raise KeyUnknown
         if given.mode != access.mode_of(self._opened.attached.chain_id) or not is_secret_of(
             given.secret, row.secret_hash
         ):
@@ -328,13 +325,16 @@ class Doorkeeper:
             digest = _digest(authorization.encode("latin-1"), origin.encode("latin-1"))
             self._callers[digest] = (row.id, caller)
 
-    def _stranger(self, given: GivenKey) -> access.AccessProblem:
-        """Of a key that is none of this program's. That it is another one's is told only to those who have it."""
+    def _new(self, given: GivenKey) -> KeyRow | None:
+        """A key of this program that was made since the database was asked for all. Raises WrongProgram for another
+        one's, but only to those who have its secret too."""
         with read(self._app.engine) as tx:
             row = api_keys.find(tx, given.key_id)
-        if row is not None and is_secret_of(given.secret, row.secret_hash):
-            return WrongProgram(given.key_id)
-        return KeyUnknown()
+        if row is None or row.program == self._opened.row.id:
+            return row
+        if is_secret_of(given.secret, row.secret_hash):
+            raise WrongProgram(given.key_id)
+        return None
 
     def _note_used(self, now: datetime) -> None:
         if not self._used or now - self._noted_at < _NOTE_USED_EVERY:

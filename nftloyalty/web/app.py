@@ -241,6 +241,9 @@ class LimitBody:
         await self.app(scope, replay, send)
 
 
+ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in (ownership, gate, claims, health, metrics))
+
+
 def create_web(service: Service) -> Quick:
     """Build the application around a service."""
     settings = service.app.settings
@@ -251,7 +254,7 @@ def create_web(service: Service) -> Quick:
     api = _application(
         service,
         "Who is a member, what that opens, and how vouchers become cards and stamps.",
-        [part.router for part in (ownership, gate, claims, health, metrics)],
+        ROUTERS,
         answers,
         questions,
     )
@@ -319,11 +322,10 @@ def _application(
                 found["paths"] |= check.described()
             found["components"]["schemas"] |= problem_schemas()
             found["components"]["securitySchemes"] = SECURITY
-            for route in api.routes:
-                if isinstance(route, APIRoute):
-                    needed = [each.call.scope for each in route.dependant.dependencies if isinstance(each.call, Needs)]
-                    for method in route.methods or ():
-                        found["paths"][route.path][method.lower()]["security"] = secured(*needed) if needed else []
+            for route in (each for router in routers for each in router.routes if isinstance(each, APIRoute)):
+                needed = [each.call.scope for each in route.dependant.dependencies if isinstance(each.call, Needs)]
+                for method in route.methods or ():
+                    found["paths"][route.path][method.lower()]["security"] = secured(*needed) if needed else []
             # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
             for schema in ("HTTPValidationError", "ValidationError"):
                 found["components"]["schemas"].pop(schema, None)

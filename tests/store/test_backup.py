@@ -18,10 +18,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, Engine, MetaData, Table, insert, inspect, select, text
 
+from nftloyalty.domain.access import KeyKind
 from nftloyalty.domain.intent import Kind
 from nftloyalty.errors import BadInput, ProgramProblem, SignerBusy
-from nftloyalty.store import backup, intents, programs, sending, signers, vouchers
+from nftloyalty.store import api_keys, backup, intents, programs, sending, signers, vouchers
 from nftloyalty.store import engine as engine_module
+from nftloyalty.store.api_keys import NewKey
 from nftloyalty.store.backup_file import Contents, Form, is_backup
 from nftloyalty.store.engine import begin, check_schema, open_engine, read, upgrade
 from nftloyalty.store.intents import NewIntent
@@ -100,6 +102,9 @@ def filled(engine: Engine) -> None:
             "vou_1", ground.program, VoucherKind.CARD, wallet(9), {"tier": 2}, wallet(5), "0x" + "9" * 130
         )
         vouchers.add(tx, voucher, NOW)
+        page, secret_hash = KeyKind.PUBLISHABLE, bytes(range(224, 256))
+        key = NewKey("pk1", ground.program, "Café", page, secret_hash, ["checks:read"], ["https://é"], NOW)
+        api_keys.add(tx, key, NOW)
 
 
 def all_rows(tx: Connection) -> dict[str, list[dict[str, Any]]]:

@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import ProgramProblem
+from nftloyalty.store import api_keys, index, intents, programs, signers, slots, vouchers
 from nftloyalty.store import engine as engine_module
-from nftloyalty.store import index, intents, programs, signers, slots, vouchers
 from nftloyalty.store.engine import begin, check_schema, open_engine, prepare, read, upgrade
 from nftloyalty.store.tables import metadata
 from tests.store.build import (
@@ -119,7 +119,7 @@ def test_an_older_schema_with_data_is_upgraded(empty: Engine, later: Path, monke
         slot, attempt = sent(tx, ground, accepted(tx, ground, range(3)))
         indexed(tx, ground)
         before = everything(tx)
-        assert [name for name, rows in before.items() if not rows] == ["vouchers"]
+        assert [name for name, rows in before.items() if not rows] == ["api_keys", "vouchers"]
     monkeypatch.setattr(engine_module, "_MIGRATIONS", later)
     with pytest.raises(ProgramProblem, match="older version") as caught:
         check_schema(empty)
@@ -300,6 +300,7 @@ def test_rows_have_the_columns_of_their_tables_in_order() -> None:
         "programs": programs.ProgramRow,
         "signers": signers.SignerRow,
         "vouchers": vouchers.VoucherRow,
+        "api_keys": api_keys.KeyRow,
         "positions": index.PositionRow,
     }.items():
         assert [field.name for field in fields(row)] == list(metadata.tables[table].columns.keys())
