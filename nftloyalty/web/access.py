@@ -8,7 +8,6 @@ import asyncio
 import ipaddress
 import logging
 import math
-import time
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated, Any, cast
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -96,7 +95,7 @@ class Rates:
     share. 0 = as often as he likes."""
 
     def __init__(self, per_key: float, per_address: float) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._per_key = _limit(per_key)
         self._per_address = _limit(per_address)
 
@@ -111,7 +110,8 @@ class Rates:
     def _count(self, limit: RateLimitItemPerSecond | None, who: str) -> float:
         if limit is None or self._limiter.hit(limit, who):
             return 0.0
-        return max(1.0, self._limiter.get_window_stats(limit, who).reset_time - time.time())
+        # The window slides: after its share of the time, one more request has room.
+        return max(1.0, WINDOW_SECONDS / limit.amount)
 
 
 def _limit(a_second: float) -> RateLimitItemPerSecond | None:
