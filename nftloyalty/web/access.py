@@ -151,7 +151,7 @@ class Watch:
 
 
 class Door:
-    """Lets requests in, with their caller, or answers them itself."""
+    """Lets requests in, with their caller, or answers them itself. One that has a caller was let in before."""
 
     def __init__(self, app: ASGIApp, watch: Watch, rates: Rates) -> None:
         self.app = app
@@ -160,7 +160,7 @@ class Door:
         self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or CALLER in scope:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import Any
@@ -155,9 +155,11 @@ class Quick:
         none; None where this is not plainly a check."""
         if scope["type"] != "http" or not scope["path"].startswith(check.PATH) or scope["method"] != "GET":
             return None
-        request_id = self._plainly_let_in(scope["headers"])
         # A line for each yes takes longer than the yes: who wants them asks for all that can be logged.
-        if request_id is None or requests.isEnabledFor(logging.DEBUG):
+        if requests.isEnabledFor(logging.DEBUG):
+            return None
+        request_id = self._plainly_let_in(scope)
+        if request_id is None:
             return None
         wallet = scope["path"][len(check.PATH) :]
         try:
@@ -165,10 +167,11 @@ class Quick:
         except LoyaltyError:
             return None
 
-    def _plainly_let_in(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-        """The request's own id, empty if it brings none; None where the door must look at it closely."""
+    def _plainly_let_in(self, scope: Scope) -> bytes | None:
+        """The request's own id, empty if it brings none, and its caller in the scope: the door does not count it once
+        more. None where the door must look at it closely."""
         host = given = authorization = origin = b""
-        for name, value in headers:
+        for name, value in scope["headers"]:
             if name == b"host":
                 if host:
                     return None
@@ -185,10 +188,14 @@ class Quick:
                 given = value
         caller = self._watch.glance(authorization, origin)
         if caller is HERE:
-            return given if names_this_machine(b"//" + host) else None
+            if not names_this_machine(b"//" + host):
+                return None
         # A page is told more than the answer.
-        if caller is None or caller.publishable or not caller.may(Allowed.CHECKS_READ) or self._rates.of_key(caller):
+        elif caller is None or caller.publishable or not caller.may(Allowed.CHECKS_READ):
             return None
+        elif self._rates.of_key(caller):
+            return None
+        scope[CALLER] = caller
         return given
 
 
