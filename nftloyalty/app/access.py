@@ -14,6 +14,7 @@ from nftloyalty.domain import access
 from nftloyalty.domain.access import (
     HERE,
     Caller,
+    CantRotate,
     GivenKey,
     KeyEnded,
     KeyKind,
@@ -28,7 +29,7 @@ from nftloyalty.domain.access import (
     written_key,
 )
 from nftloyalty.domain.times import iso
-from nftloyalty.errors import BadInput, Problem, ProgramProblem
+from nftloyalty.errors import BadInput, Problem
 from nftloyalty.store import api_keys
 from nftloyalty.store.api_keys import KeyRow, NewKey
 from nftloyalty.store.engine import begin, read
@@ -128,7 +129,7 @@ def as_json(row: KeyRow, now: datetime) -> dict[str, Any]:
 
 def rotate(app: App, opened: Opened, key_id: str, overlap: timedelta = USUAL_OVERLAP) -> MadeKey:
     """A new key in the place of this one, which is good for `overlap` still. Raises Unknown, BadInput, and
-    ProgramProblem for a key that has ended or has a successor already."""
+    CantRotate."""
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         most = f"{LONGEST_OVERLAP.days} days"
         raise BadInput("the key", [Problem("overlap", f"is not between nothing and {most}", f"choose up to {most}")])
@@ -137,10 +138,10 @@ def rotate(app: App, opened: Opened, key_id: str, overlap: timedelta = USUAL_OVE
         keys = api_keys.of_program(tx, opened.row.id)
         old = api_keys.get(tx, opened.row.id, key_id)
     if _ended(old, now) is not None:
-        raise ProgramProblem(f"the API key {key_id} has ended; there is nothing to rotate", mend="make a new key")
+        raise CantRotate(f"the API key {key_id} has ended; there is nothing to rotate", mend="make a new key")
     successor = next((each for each in keys if each.replaces == key_id), None)
     if successor is not None:
-        raise ProgramProblem(
+        raise CantRotate(
             f"the API key {key_id} was rotated already: {successor.public_id} takes its place",
             mend=f"if its text was lost, rotate {successor.public_id} and revoke it",
         )

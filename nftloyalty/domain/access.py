@@ -113,6 +113,12 @@ class KeyEnded(AccessProblem):
         self.since = since
 
 
+class CantRotate(LoyaltyError):
+    """The key has ended, or another one took its place already."""
+
+    code = "key_ended"
+
+
 class WrongProgram(AccessProblem):
     code = "wrong_program"
 

@@ -22,7 +22,7 @@ from nftloyalty.app.checking import Checks, Question
 from nftloyalty.domain.access import HERE, Caller
 from nftloyalty.domain.access import Scope as Allowed
 from nftloyalty.errors import DatabaseProblem, LoyaltyError
-from nftloyalty.web import check, claims, errors, gate, health, metrics, ownership
+from nftloyalty.web import api_keys, check, claims, errors, gate, health, metrics, ownership, programs
 from nftloyalty.web.access import (
     CALLER,
     SECURITY,
@@ -191,9 +191,7 @@ class Quick:
             if not names_this_machine(b"//" + host):
                 return None
         # A page is told more than the answer.
-        elif caller is None or caller.publishable or not caller.may(Allowed.CHECKS_READ):
-            return None
-        elif self._rates.of_key(caller):
+        elif caller is None or caller.publishable or not caller.may(Allowed.CHECKS_READ) or self._rates.of_key(caller):
             return None
         scope[CALLER] = caller
         return given
@@ -248,7 +246,9 @@ class LimitBody:
         await self.app(scope, replay, send)
 
 
-ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in (ownership, gate, claims, health, metrics))
+ROUTERS: tuple[APIRouter, ...] = tuple(
+    part.router for part in (programs, ownership, gate, claims, api_keys, health, metrics)
+)
 
 
 def create_web(service: Service) -> Quick:

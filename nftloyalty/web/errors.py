@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from nftloyalty import errors, logs
-from nftloyalty.domain.access import AccessProblem
+from nftloyalty.domain.access import AccessProblem, CantRotate
 from nftloyalty.domain.voucher import VoucherExpired
 from nftloyalty.web import misfits
 from nftloyalty.web.deps import NotDeclaredJson, ReadOnly
@@ -35,31 +35,7 @@ class Answer:
     title: str
 
 
-CODES: Mapping[str, Answer] = {
-    # The request.
-    "wrong_host": Answer(400, "the Host header does not name this machine"),
-    "not_json": Answer(400, "the body is not JSON"),
-    "body_too_deep": Answer(400, "the body is nested too deep"),
-    "foreign_origin": Answer(403, "pages of other sites may not ask for this"),
-    # Who asks.
-    "key_missing": Answer(401, "an API key is needed"),
-    "key_unknown": Answer(401, "there is no such API key"),
-    "key_revoked": Answer(401, "the API key was revoked"),
-    "key_expired": Answer(401, "the API key has expired"),
-    "wrong_program": Answer(403, "the API key belongs to another program"),
-    "not_allowed": Answer(403, "the API key is not good for this"),
-    "wrong_origin": Answer(403, "the API key may not be used from there"),
-    "key_in_page": Answer(403, "a server's API key was sent by a page"),
-    "too_many_requests": Answer(429, "too many requests"),
-    # What it asks for.
-    "not_found": Answer(404, "there is no such route"),
-    "unknown": Answer(404, "there is no such tier, stamp or claim"),
-    "method_not_allowed": Answer(405, "this route does not know this method"),
-    "body_too_slow": Answer(408, "the body came too slowly"),
-    "body_too_large": Answer(413, "the body is too large"),
-    "wrong_media_type": Answer(415, "the body is not declared as JSON"),
-    "bad_input": Answer(422, "something in the request is wrong"),
-    # What the contract refuses, as domain/refusal.py names it.
+REFUSED: Mapping[str, Answer] = {
     "already_held": Answer(409, "the wallet has it already"),
     "ever_claimed": Answer(409, "the wallet had this stamp before and can't get it again"),
     "left": Answer(409, "the member has left the program"),
@@ -79,6 +55,35 @@ CODES: Mapping[str, Answer] = {
     "quota_exceeded": Answer(409, "too many claims today"),
     "paused": Answer(409, "the program is paused"),
     "reverted": Answer(409, "the contract refuses this"),
+}
+"""What the contract refuses, as domain/refusal.py names it."""
+
+CODES: Mapping[str, Answer] = {
+    # The request.
+    "wrong_host": Answer(400, "the Host header does not name this machine"),
+    "not_json": Answer(400, "the body is not JSON"),
+    "body_too_deep": Answer(400, "the body is nested too deep"),
+    "foreign_origin": Answer(403, "pages of other sites may not ask for this"),
+    # Who asks.
+    "key_missing": Answer(401, "an API key is needed"),
+    "key_unknown": Answer(401, "there is no such API key"),
+    "key_revoked": Answer(401, "the API key was revoked"),
+    "key_expired": Answer(401, "the API key has expired"),
+    "wrong_program": Answer(403, "the API key belongs to another program"),
+    "not_allowed": Answer(403, "the API key is not good for this"),
+    "wrong_origin": Answer(403, "the API key may not be used from there"),
+    "key_in_page": Answer(403, "a server's API key was sent by a page"),
+    "too_many_requests": Answer(429, "too many requests"),
+    # What it asks for.
+    "not_found": Answer(404, "there is no such route"),
+    "unknown": Answer(404, "there is nothing of this name or id"),
+    "method_not_allowed": Answer(405, "this route does not know this method"),
+    "body_too_slow": Answer(408, "the body came too slowly"),
+    "body_too_large": Answer(413, "the body is too large"),
+    "wrong_media_type": Answer(415, "the body is not declared as JSON"),
+    "bad_input": Answer(422, "something in the request is wrong"),
+    "key_ended": Answer(409, "the API key has ended, or was rotated already"),
+    **REFUSED,
     # The server.
     "internal": Answer(500, "something went wrong on our side"),
     "read_only": Answer(501, "this server takes no claims"),
@@ -99,10 +104,10 @@ CODES: Mapping[str, Answer] = {
     "signer_halted": Answer(503, "nothing can be sent now"),
     "database_problem": Answer(503, "the database can't be used now"),
 }
-"""Every answer that is not the one that was asked for. docs/http.md lists the same codes, and a test compares them."""
+"""Every answer that is not the one that was asked for. docs/api.md lists the same codes, and a test compares them."""
 
 # Whose own words are for whoever asked. Everybody else's are for the operator.
-_TOLD = (errors.Unknown, AccessProblem, VoucherExpired, NotDeclaredJson, ReadOnly)
+_TOLD = (errors.Unknown, AccessProblem, CantRotate, VoucherExpired, NotDeclaredJson, ReadOnly)
 
 _OF_THE_FRAMEWORK = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
 

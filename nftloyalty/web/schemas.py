@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.domain.gate import Consistency
-from nftloyalty.web.errors import CODES
+from nftloyalty.web.errors import CODES, REFUSED
 
 Wallet = Annotated[
     Address,
@@ -169,7 +169,7 @@ BODY_CODES = (
 )
 """What can be wrong with a request that has a body."""
 
-REFUSALS = tuple(code for code, answer in CODES.items() if answer.status == 409)
+REFUSALS = tuple(REFUSED)
 TROUBLES = tuple(code for code, answer in CODES.items() if answer.status in (500, 503))
 
 

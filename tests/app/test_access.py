@@ -15,6 +15,7 @@ from nftloyalty.app.opening import Opened
 from nftloyalty.domain.access import (
     HERE,
     AccessProblem,
+    CantRotate,
     KeyEnded,
     KeyKind,
     KeyMissing,
@@ -23,7 +24,7 @@ from nftloyalty.domain.access import (
     WrongOrigin,
     WrongProgram,
 )
-from nftloyalty.errors import BadInput, DatabaseProblem, ProgramProblem, Unknown
+from nftloyalty.errors import BadInput, DatabaseProblem, Unknown
 from nftloyalty.store import api_keys
 from nftloyalty.store.engine import begin
 from tests.app.build import World
@@ -134,10 +135,10 @@ def test_a_rotated_key_is_good_for_a_while_beside_its_successor(
 def test_a_key_is_rotated_once(there: World, here: Opened) -> None:
     old = made(there, here)
     new = access.rotate(there.app, here, old.row.public_id)
-    with pytest.raises(ProgramProblem, match=new.row.public_id):
+    with pytest.raises(CantRotate, match=new.row.public_id):
         access.rotate(there.app, here, old.row.public_id)
     access.revoke(there.app, here, new.row.public_id)
-    with pytest.raises(ProgramProblem, match="has ended"):
+    with pytest.raises(CantRotate, match="has ended"):
         access.rotate(there.app, here, new.row.public_id)
     with pytest.raises(BadInput):
         access.rotate(there.app, here, old.row.public_id, timedelta(days=31))

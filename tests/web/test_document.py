@@ -1,4 +1,4 @@
-"""docs/http.md says what the server does: its examples are asked, its tables compared."""
+"""docs/api.md says what the server does: its examples are asked, its tables compared."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from nftloyalty.domain.words import SkipCode
 from nftloyalty.errors import LoyaltyError
 from nftloyalty.web import app as web_app
 from nftloyalty.web.deps import Service
-from nftloyalty.web.errors import CODES
+from nftloyalty.web.errors import CODES, REFUSED
 from nftloyalty.web.schemas import ClaimIn, ClaimOut, ConditionsIn, OwnershipOut
 from tests.app.build import World, app_of, open_world, settings_of
 from tests.web.conftest import serving, wait_for
@@ -168,7 +168,8 @@ def test_every_error_of_ours_has_its_place_in_that_table() -> None:
 def test_refusals_are_called_as_domain_calls_them() -> None:
     known = {code.name.lower() for code in SkipCode}
     known |= {refusal._code(name.rpartition("_")[2]) for name in refusal._TABLE}
-    assert {code for code, answer in CODES.items() if answer.status == 409} - known == {"reverted"}
+    assert set(REFUSED) - known == {"reverted"}
+    assert {answer.status for answer in REFUSED.values()} == {409}
 
 
 def test_reasons_phases_and_fields_are_all_there() -> None:
@@ -186,7 +187,7 @@ def test_reasons_phases_and_fields_are_all_there() -> None:
 def test_routes_and_limits_are_the_servers(shop: tuple[World, httpx2.Client]) -> None:
     _, client = shop
     served = {
-        f"{method.upper()} {path.replace('{claim_id}', '{id}')}"
+        f"{method.upper()} {re.sub('{[a-z]+_id}', '{id}', path)}"
         for path, methods in client.get("/openapi.json").json()["paths"].items()
         for method in methods
     }

