@@ -13,7 +13,6 @@ from nftloyalty.errors import BadInput, KeyProblem, Problem
 from nftloyalty.store.engine import open_engine, prepare
 from nftloyalty.vault.keystore import Keystore
 
-
 # A character for every byte, each of the 32 for equally many.
 _OF_IDS = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 
