@@ -19,6 +19,11 @@
     │   └── SignerHalted          the chain and our books disagree about the signer
     ├── IndexHalted               what the index took for final is not on the chain any more
     ├── IndexBehind               the index is too far behind the chain to answer from
+    ├── RequestRefused
+    │   ├── AskedOtherwise        another card was asked for before, for the same wallet
+    │   ├── KeyReused             the Idempotency-Key came with another body before
+    │   ├── InFlight              the first request of that key is still being worked at
+    │   └── IntakeFull            too many requests wait already, or the intake stops
     ├── DatabaseProblem           the database can't be opened, reached or written to
     └── QuotaSpent                today's quota is too small for what is left
 
@@ -231,6 +236,54 @@ class IndexBehind(LoyaltyError):
             f"the index {what}",
             mend="see that `nftloyalty worker` runs and reaches its node; consistency live asks the node instead",
         )
+
+
+class RequestRefused(LoyaltyError):
+    """A request that can't be taken in as it is. Nothing was changed, and nothing is kept of it."""
+
+    code = "request_refused"
+
+
+class AskedOtherwise(RequestRefused):
+    """`intent` is the public id of the one that was asked for before, `before` what that is."""
+
+    code = "asked_otherwise"
+
+    def __init__(self, wallet: str, intent: str, before: str) -> None:
+        super().__init__(
+            f"{wallet} was minted, or is being minted, {before}: {intent}",
+            mend="ask for the same, or change the card once it is there",
+        )
+        self.wallet = wallet
+        self.intent = intent
+        self.before = before
+
+
+class KeyReused(RequestRefused):
+    code = "key_reused"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the Idempotency-Key {key} was used for another body before", mend="a new key for each new request"
+        )
+        self.key = key
+
+
+class InFlight(RequestRefused):
+    code = "in_flight"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the first request with the Idempotency-Key {key} is still being worked at", mend="ask again in a moment"
+        )
+        self.key = key
+
+
+class IntakeFull(RequestRefused):
+    code = "intake_full"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"no more can be taken in now: {why}", mend="ask again in a moment, with the same key")
 
 
 class DatabaseProblem(LoyaltyError):

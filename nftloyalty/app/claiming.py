@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from nftloyalty.app import describing
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, signer_of
 from nftloyalty.app.opening import Opened
@@ -26,10 +27,10 @@ from nftloyalty.domain.voucher import (
 )
 from nftloyalty.domain.words import Role, SkipCode
 from nftloyalty.errors import BadInput, Problem, ProgramProblem, Unknown
-from nftloyalty.store import index, intents, signers, vouchers
+from nftloyalty.store import intents, signers, vouchers
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow, NewIntent
-from nftloyalty.store.tables import VoucherKind
+from nftloyalty.store.tables import Phase, VoucherKind
 
 _ID = re.compile(r"[a-z0-9_]{1,64}")
 
@@ -202,39 +203,21 @@ def _calldata(signed: SignedVoucher) -> bytes:
     return Stamps.encode_claim(signed.voucher, signed.signer, signed.signature)
 
 
-_PHASES = {IntentState.FINAL: "final", IntentState.REJECTED: "rejected", IntentState.CANCELLED: "rejected"}
-_SENTENCES = {
-    IntentState.RECEIVED: "accepted; it will be sent to the chain soon",
-    IntentState.BATCHED: "sent; the chain has not taken it in yet",
-    IntentState.INCLUDED: "on chain; it counts once it can no longer be undone",
-    IntentState.FINAL: "done, for good",
-    IntentState.REJECTED: "not done, and nothing more will come of it",
-    IntentState.CANCELLED: "cancelled before it was sent",
-}
-
-
 def described(app: App, opened: Opened, row: IntentRow) -> dict[str, Any]:
     """A claim as storefronts see it. `phase` is pending until its block can no longer be undone and ownership and gate
     know of it, asked `final` too; `sentence` says the same to people."""
     state = row.state
     if state is IntentState.FINAL:
         with read(app.engine) as tx:
-            position = index.position(tx, opened.row.id)
-        if position is None or position.final_number < (row.block_number or 0):
-            state = IntentState.INCLUDED
-    reason = None
-    if row.code is not None:
-        skipped = SkipCode(row.code)
-        reason = {"code": skipped.name.lower(), "sentence": f"the wallet {skipped.sentence}"}
-    elif row.error:
-        reason = {"code": "refused", "sentence": row.error}
+            state = describing.as_known(row, describing.final_number(tx, opened.row.id))
+    phase = describing.phase_of(state)
     return {
         "id": row.public_id,
         "status_url": f"/v1/claims/{row.public_id}",
-        "phase": _PHASES.get(state, "pending"),
-        "sentence": _SENTENCES[state],
+        "phase": "rejected" if phase is Phase.REVERTED else phase.value,
+        "sentence": describing.sentence_of(state),
         "wallet": row.recipient,
         "transaction": row.tx_hash,
         "block": row.block_number,
-        "reason": reason,
+        "reason": describing.reason_of(row),
     }

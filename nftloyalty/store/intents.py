@@ -171,21 +171,32 @@ def accept(tx: Connection, new: NewIntent, now: datetime) -> tuple[IntentRow, bo
 def accept_many(tx: Connection, new: Iterable[NewIntent], now: datetime) -> Accepted:
     """Accept any number in order; those whose request key is known stay as they are."""
     total = made = 0
-    locked: set[int] = set()
     for chunk in _chunks(new):
-        if tx.dialect.name == "postgresql":
-            # Two intakes of the same file in another order would otherwise wait for each other's rows for ever.
-            for program in sorted({intent.program or 0 for intent in chunk} - locked):
-                tx.execute(
-                    text("SELECT pg_advisory_xact_lock(:intake, :program)"),
-                    {"intake": _INTAKE_LOCK, "program": program % 2**31},
-                )
-                locked.add(program)
-        made += insert_many_new(
-            tx, intents, [_fresh(intent, now) for intent in chunk], intents.c.chain, intents.c.request_key
-        )
+        made += len(accept_new(tx, chunk, now))
         total += len(chunk)
     return Accepted(new=made, known=total - made)
+
+
+def accept_new(tx: Connection, new: Sequence[NewIntent], now: datetime) -> dict[str, int]:
+    """As `accept_many`; returns the row of each that was new by its request key."""
+    take_turns(tx, {intent.program for intent in new})
+    made: dict[str, int] = {}
+    for chunk in _chunks(new):
+        fresh = [_fresh(intent, now) for intent in chunk]
+        for row, _chain, key in insert_many_new(tx, intents, fresh, intents.c.chain, intents.c.request_key):
+            made[key] = row
+    return made
+
+
+def take_turns(tx: Connection, programs: Collection[int | None]) -> None:
+    """Until this transaction ends, no other one takes in many mints of these programs: what is looked up of them stays
+    true, and two that take in the same in another order do not wait for each other's rows for ever."""
+    if tx.dialect.name == "postgresql":
+        for program in sorted({program or 0 for program in programs}):
+            tx.execute(
+                text("SELECT pg_advisory_xact_lock(:intake, :program)"),
+                {"intake": _INTAKE_LOCK, "program": program % 2**31},
+            )
 
 
 def ask_again(tx: Connection, new: Iterable[NewIntent], now: datetime) -> int:
@@ -221,6 +232,8 @@ def ask_again(tx: Connection, new: Iterable[NewIntent], now: datetime) -> int:
     )
     again = 0
     for chunk in _chunks(new):
+        if len(chunk) > 1:
+            take_turns(tx, {intent.program for intent in chunk})
         values = [
             {
                 "in_chain": intent.chain,

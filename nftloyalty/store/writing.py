@@ -1,7 +1,7 @@
 """Two ways of writing that every table needs: insert unless it exists, and change a state only from the right one."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from sqlalchemy import (
@@ -9,7 +9,9 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    FromClause,
     Insert,
+    Row,
     Subquery,
     Table,
     TableValuedAlias,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
@@ -30,34 +33,44 @@ MANY = 5_000
 
 def insert_new(tx: Connection, table: Table, *unique: Column[object]) -> Insert:
     """An INSERT that leaves a row with the same unique columns as it is. Concurrent ones wait for each other."""
-    if tx.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing(index_elements=unique)
-    return postgresql.insert(table).on_conflict_do_nothing(index_elements=unique)
+    insert = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing(index_elements=unique)
 
 
-def insert_many_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *unique: Column[object]) -> int:
-    """Insert these rows, all with the same keys, in order, but for those that exist; returns how many were new."""
+def insert_many_new(
+    tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *unique: Column[Any]
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Insert these rows, all with the same keys, in order, but for those that exist; returns the id and the unique
+    columns of each that was new, in no certain order. Values are texts, numbers and what is stored as such."""
     if not rows:
-        return 0
-    key = table.c.id
-    if tx.dialect.name == "sqlite":
-        return len(tx.execute(insert_new(tx, table, *unique).returning(key), rows).all())
-    # One array a column, and one value for a column that never changes: sending each row by itself is what takes the
-    # client of PostgreSQL long.
+        return []
+    # What varies comes in one array, or one a column, and what never changes in one value: a row by itself each is what
+    # takes both databases' clients long.
     first = rows[0]
     varying = [name for name in first if any(row[name] != first[name] for row in rows)] or [next(iter(first))]
-    arrays = [literal([row[name] for row in rows], ARRAY(table.c[name].type)) for name in varying]
-    given = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in varying))
-    given = given.render_derived("given")
     fixed = [name for name in first if name not in varying]
-    values = [given.c[name] for name in varying] + [literal(first[name], table.c[name].type) for name in fixed]
-    query = (
-        postgresql.insert(table)
-        .from_select([*varying, *fixed], select(*values))
-        .on_conflict_do_nothing(index_elements=unique)
-        .returning(key)
-    )
-    return len(tx.execute(query).all())
+    source: FromClause
+    values: list[ColumnElement[Any]]
+    if tx.dialect.name == "sqlite":
+        stored = {name: _stored(tx, table.c[name]) for name in varying}
+        given = [[stored[name](row[name]) for name in varying] for row in rows]
+        source = func.json_each(json.dumps(given)).table_valued("value")
+        values = [func.json_extract(source.c.value, f"$[{place}]") for place in range(len(varying))]
+    else:
+        arrays = [literal([row[name] for row in rows], ARRAY(table.c[name].type)) for name in varying]
+        source = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in varying))
+        source = source.render_derived("given")
+        values = [source.c[name] for name in varying]
+    values += [literal(first[name], table.c[name].type) for name in fixed]
+    # SQLite reads ON CONFLICT as part of a join unless there is a WHERE before it.
+    query = select(*values).select_from(source).where(true())
+    statement = insert_new(tx, table, *unique).from_select([*varying, *fixed], query)
+    return tx.execute(statement.returning(table.c.id, *unique)).all()
+
+
+def _stored(tx: Connection, of: Column[Any]) -> Callable[[Any], Any]:
+    """What the driver is given for a value of this column."""
+    return of.type.dialect_impl(tx.dialect).bind_processor(tx.dialect) or (lambda value: value)
 
 
 def given_rows(

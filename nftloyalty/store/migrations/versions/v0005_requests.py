@@ -1,4 +1,4 @@
-"""Add API keys, the answers given to requests with an Idempotency-Key, and batches of mints."""
+"""Add API keys, the answers given to requests with an Idempotency-Key, batches of mints, and pages of intents."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -73,3 +73,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_id", name="uq_batches_public_id"),
     )
     op.create_index("ix_batches_program_id", "batches", ["program", "id"])
+    op.create_index("ix_intents_program_kind_id", "intents", ["program", "kind", "id"])
+    op.create_index("ix_intents_recipient_program", "intents", ["recipient", "program"])
+    for name, states in (("pending", "'received', 'batched', 'included'"), ("stopped", "'rejected', 'cancelled'")):
+        some = sa.text(f"state IN ({states})")
+        op.create_index(
+            f"ix_intents_{name}", "intents", ["program", "kind", "id"], sqlite_where=some, postgresql_where=some
+        )

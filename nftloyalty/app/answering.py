@@ -1,0 +1,57 @@
+"""Requests with an Idempotency-Key that call somebody out while they are worked at: a key service, a node.
+
+The work is done once for each key: while it goes on, the same request is told so, and afterwards it gets the same
+answer. A request that fails leaves nothing behind. If its process dies, the next one with its key does the work over:
+it must be such as may be done twice.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from nftloyalty.app.context import App
+from nftloyalty.domain.answer import Answer, AnswerKey, Said
+from nftloyalty.errors import DatabaseProblem
+from nftloyalty.store import answers
+from nftloyalty.store.answers import Hold
+from nftloyalty.store.engine import begin
+
+HELD_SECONDS = 60.0
+"""Longer than any work takes."""
+
+FORGOTTEN_AT_ONCE = 1_000
+
+
+def once(
+    app: App, program: int, key: AnswerKey | None, work: Callable[[], Said], *, seconds: float = HELD_SECONDS
+) -> Answer:
+    """The answer to a request of a program: `work`'s, or what it was before. Without a key it is just done.
+
+    Raises KeyReused, InFlight, and whatever `work` raises.
+    """
+    if key is None:
+        return Answer(work())
+    with begin(app.engine) as tx:
+        held = answers.hold(tx, program, key, app.now(), seconds)
+    if not isinstance(held, Hold):
+        return Answer(held, replayed=True)
+    try:
+        said = work()
+    except BaseException:
+        # If it can't be given up, it ends by itself.
+        with suppress(DatabaseProblem), begin(app.engine) as tx:
+            answers.abandon(tx, held)
+        raise
+    with begin(app.engine) as tx:
+        counts = answers.finish(tx, held, said, app.now())
+    return Answer(counts, replayed=counts is not said)
+
+
+def forget_old(app: App) -> int:
+    """Delete answers that are old and need not be kept; returns how many. In small steps, for others write too."""
+    total = 0
+    while True:
+        with begin(app.engine) as tx:
+            forgotten = answers.forget_old(tx, app.now(), FORGOTTEN_AT_ONCE)
+        total += forgotten
+        if forgotten < FORGOTTEN_AT_ONCE:
+            return total
