@@ -94,6 +94,10 @@ def sentence_of(state: IntentState) -> str:
     return _SENTENCES[state]
 
 
+def phase_named(name: str) -> Phase:
+    return Phase(name)
+
+
 def phase_of(state: IntentState) -> Phase:
     return _PHASES[state]
 

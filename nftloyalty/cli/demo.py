@@ -18,6 +18,7 @@ from rich.table import Table
 
 from nftloyalty.app import claiming, deploying, funding, minting
 from nftloyalty.app.context import App, build_app
+from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.minting import MintPlan
 from nftloyalty.app.opening import Opened, opened
@@ -76,7 +77,8 @@ def run(settings: Settings, *, exit_after: bool, port: int) -> None:
         bring_up_to_date(app, here)
         worker.start()
         stack.callback(worker.stop)
-        url = stack.enter_context(_serving(Service(app, here, worker), port))
+        intake = stack.enter_context(Intake(app, here))
+        url = stack.enter_context(_serving(Service(app, here, worker, intake=intake), port))
         claim = _claim(app, here, url)
         gates = [_gate(url, wallet, step) for step, wallet in enumerate((cards.rows[0].recipient, STRANGER), 7)]
         _summary(app, here, cards, stamps, claim, gates)

@@ -11,6 +11,7 @@ import uvicorn
 from nftloyalty import devchain, logs
 from nftloyalty.app import access, claiming, compiling, keyring
 from nftloyalty.app.context import App
+from nftloyalty.app.intake import Intake
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.working import Worker
 from nftloyalty.cli import demo as demo_run
@@ -82,14 +83,19 @@ def serve(
             raise BadInput("serve", [Problem("--host", what, mend)])
         worker = None if no_worker else worker_of(app, here, sends=not read_only)
         with listen(host, port, anywhere=True) as listener:
-            web = create_web(Service(app, here, worker, takes_claims=not read_only, reachable=reachable))
+            intake = None if read_only else Intake(app, here)
+            web = create_web(Service(app, here, worker, takes_claims=not read_only, reachable=reachable, intake=intake))
             server = server_of(web, settings.trusted_proxies)
             try:
+                if intake is not None:
+                    intake.start()
                 if worker is not None:
                     worker.start()
                 announce(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
                 server.run(sockets=[listener])
             finally:
+                if intake is not None:
+                    intake.stop()
                 if worker is not None:
                     worker.stop()
 

@@ -22,7 +22,7 @@ from nftloyalty.app.checking import Checks, Question
 from nftloyalty.domain.access import HERE, Caller
 from nftloyalty.domain.access import Scope as Allowed
 from nftloyalty.errors import DatabaseProblem, LoyaltyError
-from nftloyalty.web import api_keys, check, claims, errors, gate, health, metrics, ownership, programs
+from nftloyalty.web import api_keys, check, claims, errors, gate, health, intents, metrics, mints, ownership, programs
 from nftloyalty.web.access import (
     CALLER,
     SECURITY,
@@ -37,7 +37,7 @@ from nftloyalty.web.access import (
 from nftloyalty.web.deps import Service
 from nftloyalty.web.metrics import Answers
 from nftloyalty.web.patience import BODY_SECONDS
-from nftloyalty.web.schemas import problem_schemas
+from nftloyalty.web.schemas import problem_schemas, schemas_of
 
 requests = logging.getLogger("nftloyalty.web.access")
 log = logging.getLogger(__name__)
@@ -231,7 +231,8 @@ class LimitBody:
         if len(body) > most:
             await _refused("body_too_large", f"at most {most} bytes")(scope, receive, send)
             return
-        if _too_deep(body):
+        # What is longer is read by a parser that refuses depth by itself.
+        if len(body) <= LARGEST_BODY_BYTES and _too_deep(body):
             await errors.problem("body_too_deep", f"at most {DEEPEST_BODY} levels")(scope, receive, send)
             return
         read = False
@@ -246,9 +247,8 @@ class LimitBody:
         await self.app(scope, replay, send)
 
 
-ROUTERS: tuple[APIRouter, ...] = tuple(
-    part.router for part in (programs, ownership, gate, claims, api_keys, health, metrics)
-)
+_PARTS = (programs, ownership, gate, mints, intents, claims, api_keys, health, metrics)
+ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in _PARTS)
 
 
 def create_web(service: Service) -> Quick:
@@ -267,7 +267,7 @@ def create_web(service: Service) -> Quick:
     )
     api.router.lifespan_context = lambda _api: _living(watch, questions)
     api.state.doorkeeper = doorkeeper
-    api.add_middleware(LimitBody)
+    api.add_middleware(LimitBody, most={"/v1/batches": mints.LARGEST_BATCH_BYTES})
     api.add_middleware(check.CheckRoute, questions=questions)
     api.add_middleware(Door, watch=watch, rates=rates)
     api.add_middleware(Accounted, program=service.opened.program.id, new_id=service.app.new_id, answers=answers)
@@ -327,12 +327,18 @@ def _application(
             found = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
             if questions is not None:
                 found["paths"] |= check.described()
-            found["components"]["schemas"] |= problem_schemas()
+            found["components"]["schemas"] |= problem_schemas() | {
+                name: schema for model in mints.BODIES for name, schema in schemas_of(model).items()
+            }
             found["components"]["securitySchemes"] = SECURITY
             for route in (each for router in routers for each in router.routes if isinstance(each, APIRoute)):
                 needed = [each.call.scope for each in route.dependant.dependencies if isinstance(each.call, Needs)]
                 for method in route.methods or ():
-                    found["paths"][route.path][method.lower()]["security"] = secured(*needed) if needed else []
+                    operation = found["paths"][route.path][method.lower()]
+                    operation["security"] = secured(*needed) if needed else []
+                    for parameter in operation.get("parameters", ()):
+                        # Left out, it is answered with an error of its own and not as one more field that is wrong.
+                        parameter["required"] |= parameter["name"] == "Idempotency-Key"
             # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
             for schema in ("HTTPValidationError", "ValidationError"):
                 found["components"]["schemas"].pop(schema, None)

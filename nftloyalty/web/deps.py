@@ -6,6 +6,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Path, Request
 
 from nftloyalty.app.context import App
+from nftloyalty.app.intake import Intake
 from nftloyalty.app.opening import Opened
 from nftloyalty.app.working import Worker
 from nftloyalty.domain.address import Address, parse_address
@@ -16,12 +17,13 @@ from nftloyalty.web.misfits import COPY_IT
 @dataclass(frozen=True)
 class Service:
     """One program, served. `worker` is what works in this process; None = others do. `takes_claims` False = this server
-    only reads. `reachable` = others than this machine can reach it."""
+    only reads, as it does without an `intake`. `reachable` = others than this machine can reach it."""
 
     app: App
     opened: Opened
     worker: Worker | None
     takes_claims: bool = True
+    intake: Intake | None = None
     reachable: bool = False
 
 
@@ -35,8 +37,30 @@ class NotDeclaredJson(LoyaltyError):
         super().__init__(what, mend="send the header Content-Type: application/json")
 
 
+class NotJson(LoyaltyError):
+    """`position` is the character at which reading stopped."""
+
+    code = "not_json"
+
+    def __init__(self, position: int) -> None:
+        super().__init__(
+            f"reading stopped at character {position + 1}", mend="check the quotes, commas and brackets around it"
+        )
+
+
+class NoIdempotencyKey(LoyaltyError):
+    code = "idempotency_key_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "what is asked for twice by mistake must not happen twice",
+            mend="send the header Idempotency-Key with a random UUID for each new request, and the same one when you "
+            "ask again",
+        )
+
+
 class ReadOnly(LoyaltyError):
-    """This server takes no claims."""
+    """This server takes no requests that change something."""
 
     code = "read_only"
 
@@ -44,7 +68,7 @@ class ReadOnly(LoyaltyError):
         super().__init__("it was started to answer questions only", mend="start it without --read-only")
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
@@ -58,7 +82,7 @@ def wallet_in_path(
         raise BadInput("request", [Problem("address", str(wrong), COPY_IT)]) from None
 
 
-def declared_json(request: Request) -> None:
+async def declared_json(request: Request) -> None:
     """Raises NotDeclaredJson. Without the header a client's library may send the same bytes as a form."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):

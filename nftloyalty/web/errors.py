@@ -19,7 +19,7 @@ from nftloyalty import errors, logs
 from nftloyalty.domain.access import AccessProblem, CantRotate
 from nftloyalty.domain.voucher import VoucherExpired
 from nftloyalty.web import misfits
-from nftloyalty.web.deps import NotDeclaredJson, ReadOnly
+from nftloyalty.web.deps import NoIdempotencyKey, NotDeclaredJson, NotJson, ReadOnly
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,13 @@ CODES: Mapping[str, Answer] = {
     "bad_input": Answer(422, "something in the request is wrong"),
     "key_ended": Answer(409, "the API key has ended, or was rotated already"),
     **REFUSED,
+    # What was asked for before.
+    "idempotency_key_missing": Answer(400, "an Idempotency-Key is needed"),
+    "asked_otherwise": Answer(409, "another card was asked for before, for the same wallet"),
+    "in_flight": Answer(409, "the first request of this Idempotency-Key is still being worked at"),
+    "key_reused": Answer(422, "this Idempotency-Key came with another body before"),
     # The server.
+    "intake_full": Answer(503, "no more requests can be taken in now"),
     "internal": Answer(500, "something went wrong on our side"),
     "read_only": Answer(501, "this server takes no claims"),
     "node_unreachable": Answer(503, "the chain can't be reached now"),
@@ -107,7 +113,17 @@ CODES: Mapping[str, Answer] = {
 """Every answer that is not the one that was asked for. docs/api.md lists the same codes, and a test compares them."""
 
 # Whose own words are for whoever asked. Everybody else's are for the operator.
-_TOLD = (errors.Unknown, AccessProblem, CantRotate, VoucherExpired, NotDeclaredJson, ReadOnly)
+_TOLD = (
+    errors.Unknown,
+    errors.RequestRefused,
+    AccessProblem,
+    CantRotate,
+    VoucherExpired,
+    NotDeclaredJson,
+    NotJson,
+    NoIdempotencyKey,
+    ReadOnly,
+)
 
 _OF_THE_FRAMEWORK = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
 

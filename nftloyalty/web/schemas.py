@@ -215,9 +215,14 @@ def problems(*codes: str, keyed: bool = True) -> dict[int | str, dict[str, Any]]
 
 def problem_schemas() -> dict[str, Any]:
     """The schemas that `problems` names, by name."""
-    whole = ProblemOut.model_json_schema(ref_template=_SCHEMAS)
-    parts: dict[str, Any] = whole.pop("$defs")
-    return {ProblemOut.__name__: whole, **parts}
+    return schemas_of(ProblemOut)
+
+
+def schemas_of(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's schema and those of its parts, by name."""
+    whole = model.model_json_schema(ref_template=_SCHEMAS)
+    parts: dict[str, Any] = whole.pop("$defs", {})
+    return {model.__name__: whole, **parts}
 
 
 _SCHEMAS = "#/components/schemas/{model}"

@@ -1,0 +1,94 @@
+"""What was asked for, and how far it is."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import AwareDatetime, BaseModel, Field
+
+from nftloyalty.app import describing
+from nftloyalty.app.describing import ASKED_FOR, MOST_ON_A_PAGE
+from nftloyalty.domain.access import Scope
+from nftloyalty.domain.intent import Kind
+from nftloyalty.web.access import needs
+from nftloyalty.web.deps import ServiceDep
+from nftloyalty.web.schemas import TROUBLES, ReasonOut, Wallet, problems
+
+router = APIRouter(tags=["intents"])
+
+IntentId = Annotated[str, Path(description="The `id` of an intent.", max_length=64)]
+CursorDep = Annotated[str, Query(max_length=64, description="The `cursor` of the page before.")]
+LimitDep = Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE, description="Most on a page.")]
+PhaseName = Literal["pending", "final", "reverted"]
+KindName = Literal["mint-card", "mint-stamp", "claim-card", "claim-stamp"]
+
+
+class IntentOut(BaseModel):
+    """One thing that must happen on chain, exactly once."""
+
+    id: str
+    kind: KindName
+    wallet: str
+    tier: str | None = Field(description="Of a card: the tier's id in program.toml; null if the file does not know it.")
+    tier_number: int | None
+    expires_at: datetime | None = Field(description="Of a card: first moment at which it is no longer active.")
+    last_day: str | None = Field(description="Of a card: last day (UTC) on which it is active.")
+    stamp: str | None = Field(description="Of a stamp: its id.")
+    phase: PhaseName = Field(
+        description="`pending` on its way, `final` on chain for good, `reverted` it did not happen and will not."
+    )
+    sentence: str = Field(description="How far it is, for people.")
+    transaction: str | None
+    block: int | None
+    reason: ReasonOut | None = Field(description="Why it did not happen.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class IntentPageOut(BaseModel):
+    items: list[IntentOut]
+    cursor: str | None = Field(description="Asks for what is older; null = there is nothing more.")
+
+
+@router.get(
+    "/v1/intents",
+    response_model=IntentPageOut,
+    responses=problems("bad_input", *TROUBLES),
+    dependencies=[needs(Scope.MEMBERS_READ)],
+    summary="What was asked for, the newest first",
+)
+def list_intents(
+    service: ServiceDep,
+    kind: Annotated[list[KindName] | None, Query(max_length=len(ASKED_FOR), description="Only these kinds.")] = None,
+    phase: Annotated[PhaseName | None, Query(description="Only what is this far.")] = None,
+    wallet: Annotated[Wallet | None, Query(description="Only what is for this wallet.")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Accepted then or later.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Accepted before then.")] = None,
+    cursor: CursorDep = "",
+    limit: LimitDep = 100,
+) -> dict[str, Any]:
+    """Page by page: what is accepted meanwhile moves nothing. What an index that is behind does not know yet is told as
+    `pending`, also where `final` is asked for."""
+    found = describing.page(
+        service.app,
+        service.opened,
+        kinds=[Kind(each) for each in kind] if kind else ASKED_FOR,
+        phase=describing.phase_named(phase) if phase else None,
+        wallet=wallet,
+        since=since,
+        until=until,
+        cursor=cursor,
+        limit=limit,
+    )
+    return {"items": found.intents, "cursor": found.cursor}
+
+
+@router.get(
+    "/v1/intents/{intent_id}",
+    response_model=IntentOut,
+    responses=problems("unknown", *TROUBLES),
+    dependencies=[needs(Scope.MEMBERS_READ)],
+    summary="How far one is",
+)
+def intent(intent_id: IntentId, service: ServiceDep) -> dict[str, Any]:
+    return describing.find(service.app, service.opened, intent_id)

@@ -1,0 +1,287 @@
+"""Cards and stamps on request: one by one, or many at once."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Header, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from nftloyalty.app import batching
+from nftloyalty.app.intake import Intake
+from nftloyalty.domain.access import Scope
+from nftloyalty.domain.answer import LONGEST_KEY, Answer, AnswerKey, Said, answer_key
+from nftloyalty.domain.mint import MOST_ITEMS, Reply
+from nftloyalty.web.access import needs
+from nftloyalty.web.deps import JSON_BODY, NoIdempotencyKey, NotJson, ReadOnly, Service, ServiceDep
+from nftloyalty.web.intents import CursorDep, IntentOut, LimitDep
+from nftloyalty.web.schemas import BODY_CODES, TROUBLES, Wallet, problems
+
+router = APIRouter(tags=["mints"])
+
+LARGEST_BATCH_BYTES = 2 * 1024 * 1024
+REQUEST_CODES = (
+    *BODY_CODES,
+    "idempotency_key_missing",
+    "key_reused",
+    "in_flight",
+    "intake_full",
+    "read_only",
+    *TROUBLES,
+)
+
+READ = needs(Scope.MEMBERS_READ)
+WRITE = needs(Scope.MINTS_WRITE)
+
+BatchId = Annotated[str, Path(description="The `id` of the answer to POST /v1/batches.", max_length=64)]
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=LONGEST_KEY,
+        description="A name of your own for this request, such as a random UUID. The same request with the same key is "
+        "answered once more as it was, however often it comes.",
+        examples=["5f0c0a2e-order-1001"],
+    ),
+]
+
+
+class CardIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    wallet: Wallet
+    tier: str = Field(description="A tier's id.", examples=["gold"])
+    expiry: str | None = Field(
+        default=None,
+        description="Last day on which it is active, in UTC, or a time with its zone; null = for life.",
+        examples=["2030-12-31"],
+    )
+
+
+class StampIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    wallet: Wallet
+    stamp: str = Field(description="A stamp's id.", examples=["welcome"])
+
+
+class WalletIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    wallet: Wallet
+
+
+class CardsIn(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"title": "Cards"})
+
+    kind: Literal["mint-card"]
+    items: list[CardIn] = Field(min_length=1, max_length=MOST_ITEMS)
+
+
+class StampsIn(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"title": "Stamps"})
+
+    kind: Literal["mint-stamp"]
+    stamp: str = Field(description="A stamp's id.", examples=["welcome"])
+    items: list[WalletIn] = Field(min_length=1, max_length=MOST_ITEMS)
+
+
+class MintOut(IntentOut):
+    reply: Reply = Field(
+        description="`accepted`; `again`: it came to nothing before and is taken up once more; `known`: the very same "
+        "was asked for before."
+    )
+    status_url: str = Field(description="Ask here until `phase` is no longer `pending`.")
+
+
+class BatchOut(BaseModel):
+    id: str
+    kind: Literal["mint-card", "mint-stamp"]
+    stamp: str | None = Field(description="Of stamps: which.")
+    total: int
+    created_at: str
+
+
+class TakenBatchOut(BatchOut):
+    replies: dict[Reply, int] = Field(
+        description="How many items were answered how. `asked_otherwise`: another card was asked for before, for the "
+        "same wallet; nothing comes of this item."
+    )
+    status_url: str
+
+
+class BatchStatusOut(BatchOut):
+    replies: dict[Reply, int]
+    phases: dict[Literal["pending", "final", "reverted"], int] = Field(
+        description="How far the items are that were not answered `asked_otherwise`."
+    )
+    items_url: str
+
+
+class BatchPageOut(BaseModel):
+    items: list[BatchOut]
+    cursor: str | None = Field(description="Asks for what is older; null = there is nothing more.")
+
+
+class ItemOut(BaseModel):
+    place: int = Field(description="In the request, from 0.")
+    wallet: str
+    reply: Reply
+    intent: IntentOut
+
+
+class ItemPageOut(BaseModel):
+    items: list[ItemOut]
+    cursor: str | None = Field(description="Asks for those that follow; null = there are no more.")
+
+
+def _described(*models: type[BaseModel]) -> dict[str, Any]:
+    """The body of a route that reads it itself, for the OpenAPI document."""
+    schemas = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+    schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+BODIES = (CardIn, StampIn, CardsIn, StampsIn)
+"""Models that only stand in the OpenAPI document."""
+
+KNOWN: dict[int | str, dict[str, Any]] = {200: {"model": MintOut, "description": "The very same was asked for before."}}
+
+_Ask = Callable[[object, Any, AnswerKey | None], "Future[Answer]"]
+
+
+@router.post(
+    "/v1/mints",
+    status_code=202,
+    response_model=MintOut,
+    responses=KNOWN | problems("asked_otherwise", *REQUEST_CODES),
+    dependencies=[WRITE, JSON_BODY],
+    openapi_extra=_described(CardIn),
+    summary="Give a card",
+)
+async def mint(request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
+    """Takes in one card; a worker brings it to the chain. A wallet has one card: asking for the same one again, with
+    any key, leads to the same intent; asking for another one is refused."""
+    return await _one(request, _intake(service).card, key)
+
+
+@router.post(
+    "/v1/stamps",
+    status_code=202,
+    response_model=MintOut,
+    responses=KNOWN | problems(*REQUEST_CODES),
+    dependencies=[WRITE, JSON_BODY],
+    openapi_extra=_described(StampIn),
+    summary="Give a stamp",
+)
+async def stamp(request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
+    """As for a card. A wallet has one stamp of a type; one that was revoked and may return is given anew."""
+    return await _one(request, _intake(service).stamp, key)
+
+
+@router.post(
+    "/v1/batches",
+    status_code=202,
+    response_model=TakenBatchOut,
+    responses=problems(*REQUEST_CODES),
+    dependencies=[WRITE, JSON_BODY],
+    openapi_extra=_described(CardsIn, StampsIn),
+    summary="Give many cards, or many stamps of one type",
+)
+async def batch(request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
+    """All items are taken in or, if one of them is wrong, none, and every wrong one is named. What was asked for before
+    is told item by item."""
+    intake = _intake(service)
+    raw = await request.body()
+
+    def ask() -> "Future[Answer]":
+        body = _decoded(raw)
+        return intake.batch(body, _told_batch, _key(request, key, body))
+
+    # Thousands of items are read on a thread: others are answered meanwhile.
+    return _response(await asyncio.wrap_future(await asyncio.to_thread(ask)))
+
+
+@router.get(
+    "/v1/batches",
+    response_model=BatchPageOut,
+    responses=problems("bad_input", *TROUBLES),
+    dependencies=[READ],
+    summary="Batches, the newest first",
+)
+def list_batches(service: ServiceDep, cursor: CursorDep = "", limit: LimitDep = 100) -> dict[str, Any]:
+    found = batching.page(service.app, service.opened, cursor=cursor, limit=limit)
+    return {"items": found.batches, "cursor": found.cursor}
+
+
+@router.get(
+    "/v1/batches/{batch_id}",
+    response_model=BatchStatusOut,
+    responses=problems("unknown", *TROUBLES),
+    dependencies=[READ],
+    summary="How far a batch is",
+)
+def batch_status(batch_id: BatchId, service: ServiceDep) -> dict[str, Any]:
+    found = batching.find(service.app, service.opened, batch_id)
+    return found | {"items_url": f"/v1/batches/{batch_id}/items"}
+
+
+@router.get(
+    "/v1/batches/{batch_id}/items",
+    response_model=ItemPageOut,
+    responses=problems("unknown", "bad_input", *TROUBLES),
+    dependencies=[READ],
+    summary="What became of each item of a batch",
+)
+def batch_items(
+    batch_id: BatchId, service: ServiceDep, cursor: CursorDep = "", limit: LimitDep = 100
+) -> dict[str, Any]:
+    """In the order of the request."""
+    found = batching.items(service.app, service.opened, batch_id, cursor=cursor, limit=limit)
+    return {"items": found.items, "cursor": found.cursor}
+
+
+async def _one(request: Request, ask: _Ask, key: str) -> Response:
+    body = _decoded(await request.body())
+    return _response(await asyncio.wrap_future(ask(body, _told, _key(request, key, body))))
+
+
+def _intake(service: Service) -> Intake:
+    """Raises ReadOnly."""
+    if service.intake is None:
+        raise ReadOnly
+    return service.intake
+
+
+def _decoded(raw: bytes) -> object:
+    """Raises NotJson."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as wrong:
+        raise NotJson(wrong.pos) from None
+
+
+def _key(request: Request, key: str, body: object) -> AnswerKey:
+    """Raises NoIdempotencyKey, and BadInput for one that is none."""
+    if not key:
+        raise NoIdempotencyKey
+    return answer_key(f"{request.method} {request.url.path}", key, body, kept=True)
+
+
+def _told(reply: Reply, intent: Mapping[str, Any]) -> Said:
+    told = {"reply": reply.value, "status_url": f"/v1/intents/{intent['id']}", **intent}
+    return Said(200 if reply is Reply.KNOWN else 202, json.dumps(told, separators=(",", ":")))
+
+
+def _told_batch(batch: Mapping[str, Any]) -> Said:
+    told = {**batch, "status_url": f"/v1/batches/{batch['id']}"}
+    return Said(202, json.dumps(told, separators=(",", ":")))
+
+
+def _response(answer: Answer) -> Response:
+    headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
+    return Response(answer.said.body, answer.said.status, headers, "application/json")
