@@ -241,8 +241,6 @@ class IndexBehind(LoyaltyError):
 class RequestRefused(LoyaltyError):
     """A request that can't be taken in as it is. Nothing was changed, and nothing is kept of it."""
 
-    code = "request_refused"
-
 
 class AskedOtherwise(RequestRefused):
     """`intent` is the public id of the one that was asked for before, `before` what that is."""

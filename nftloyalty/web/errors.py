@@ -92,7 +92,7 @@ CODES: Mapping[str, Answer] = {
     # The server.
     "intake_full": Answer(503, "no more requests can be taken in now"),
     "internal": Answer(500, "something went wrong on our side"),
-    "read_only": Answer(501, "this server takes no claims"),
+    "read_only": Answer(501, "this server only answers questions"),
     "node_unreachable": Answer(503, "the chain can't be reached now"),
     "node_refused": Answer(503, "the chain can't be asked now"),
     "chain_problem": Answer(503, "the chain can't be asked now"),

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from nftloyalty.app import claiming
+from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.working import Worker
 from nftloyalty.devchain import DevChainServer
@@ -77,7 +78,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
         worker.start()
         try:
-            with serving(Service(app, here, worker)) as client:
+            with Intake(app, here) as intake, serving(Service(app, here, worker, intake=intake)) as client:
                 wait_for(client, world)
                 yield Served(world, client, worker)
         finally:

@@ -13,11 +13,14 @@ import httpx2
 import pytest
 
 from nftloyalty.app import claiming
+from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.working import Worker
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain import refusal
+from nftloyalty.domain.access import Scope
 from nftloyalty.domain.gate import Consistency, ReasonCode
+from nftloyalty.domain.mint import Reply
 from nftloyalty.domain.program_file import template
 from nftloyalty.domain.voucher import signed_to_json
 from nftloyalty.domain.words import SkipCode
@@ -25,11 +28,12 @@ from nftloyalty.errors import LoyaltyError
 from nftloyalty.web import app as web_app
 from nftloyalty.web.deps import Service
 from nftloyalty.web.errors import CODES, REFUSED
+from nftloyalty.web.intents import PhaseName
 from nftloyalty.web.schemas import ClaimIn, ClaimOut, ConditionsIn, OwnershipOut
 from tests.app.build import World, app_of, open_world, settings_of
 from tests.web.conftest import serving, wait_for
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 BASE = "http://127.0.0.1:8000"
 GOLD, MEMBER, NEWCOMER = (
     "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
@@ -41,7 +45,7 @@ DOCUMENTED_CLAIM = "int_0ktv3m8q1b2c4d5e6f7g8h9j0k"
 # What is another each time; its kind of value is compared all the same.
 VOLATILE = {
     *("block", "hash", "timestamp", "age_seconds", "checked_seconds_ago", "final"),
-    *("joined_at", "transaction", "id", "status_url", "request_id"),
+    *("joined_at", "transaction", "id", "status_url", "request_id", "created_at", "updated_at"),
 }
 
 
@@ -57,7 +61,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, http
         worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
         worker.start()
         try:
-            with serving(Service(app, here, worker)) as client:
+            with Intake(app, here) as intake, serving(Service(app, here, worker, intake=intake)) as client:
                 wait_for(client, world)
                 yield world, client
         finally:
@@ -118,7 +122,7 @@ def test_every_example_is_answered_as_the_document_says(shop: tuple[World, httpx
     (tmp_path / "voucher.json").write_text(json.dumps(signed_to_json(voucher)))
     claim = ""
     asked = examples()
-    assert len(asked) == 9
+    assert len(asked) == 12
     assert len(asked) == DOCUMENT.count("```sh") == DOCUMENT.count("```json")
     for command, told in asked:
         answer = ask(client, command.replace(DOCUMENTED_CLAIM, claim), tmp_path)
@@ -177,6 +181,10 @@ def test_reasons_phases_and_fields_are_all_there() -> None:
     assert [row[0].strip("`") for row in rows("| reason | |")] == list(ReasonCode)
     phases = get_args(ClaimOut.model_fields["phase"].annotation)
     assert [row[0].strip("`") for row in rows("| `phase` | |")] == list(phases)
+    assert [row[0].strip("`") for row in rows("| what was asked for is | |")] == list(get_args(PhaseName))
+    assert [row[0].strip("`") for row in rows("| `reply` | |")] == list(Reply)
+    scopes = {row[0].strip("`") for row in rows("| scope | for |")}
+    assert scopes <= set(Scope)
     assert [row[0].strip("`") for row in rows("| `conditions` | default | |")] == list(ConditionsIn.model_fields)
     fields = {name for row in rows("| `voucher.json` | |") for name in re.findall(r"`([a-z_]+)[.`]", row[0])}
     assert fields == set(ClaimIn.model_fields)
