@@ -46,6 +46,23 @@ def holding(app: App, opened: Opened, wallet: Address, consistency: Consistency 
     return Held(wallet, found.holding, found.as_of, checked_at(app, opened, found.position))
 
 
+def holdings(
+    app: App, opened: Opened, wallets: Sequence[Address], consistency: Consistency = Consistency.HEAD
+) -> list[Held]:
+    """Of several wallets, in their order, all as of the same block; from the index, so never live. Raises as
+    `holding`."""
+    find = index.reading if consistency is Consistency.HEAD else index.reading_as_of_final
+    found: list[Held] = []
+    # One picture of the database for all of them.
+    with read(app.engine) as tx:
+        readings = [find(tx, opened.row.id, bytes.fromhex(wallet[2:])) for wallet in wallets]
+    for wallet, reading in zip(wallets, readings, strict=True):
+        if reading is None:
+            raise IndexBehind(NOT_BEGUN)
+        found.append(Held(wallet, reading.holding, reading.as_of, checked_at(app, opened, reading.position)))
+    return found
+
+
 def check_index(app: App, opened: Opened) -> None:
     """Raises IndexBehind or IndexHalted where no answer can be given from the index."""
     at = index_position(app, opened)

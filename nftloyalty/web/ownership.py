@@ -1,17 +1,31 @@
 """Who holds what."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from nftloyalty.app import verifying
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.gate import Consistency
 from nftloyalty.web.access import needs
-from nftloyalty.web.deps import ServiceDep, WalletDep
-from nftloyalty.web.schemas import HOW, TROUBLES, OwnershipOut, problems
+from nftloyalty.web.deps import JSON_BODY, ServiceDep, WalletDep
+from nftloyalty.web.schemas import BODY_CODES, HOW, HOW_INDEXED, TROUBLES, OwnershipOut, Wallet, problems
 
 router = APIRouter(tags=["ownership"])
+
+MOST_WALLETS = 500
+
+
+class WalletsIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    wallets: list[Wallet] = Field(min_length=1, max_length=MOST_WALLETS)
+    consistency: Literal[Consistency.HEAD, Consistency.FINAL] = Field(default=Consistency.HEAD, description=HOW_INDEXED)
+
+
+class OwnershipsOut(BaseModel):
+    items: list[OwnershipOut] = Field(description="In the order of the request, all as of the same block.")
 
 
 @router.get(
@@ -29,3 +43,17 @@ def ownership(
     """The wallet's card and stamps as of one block, which the answer names."""
     held = verifying.holding(service.app, service.opened, wallet, consistency)
     return verifying.as_json(service.opened, held, service.app.now())
+
+
+@router.post(
+    "/v1/ownership",
+    response_model=OwnershipsOut,
+    responses=problems(*BODY_CODES, *TROUBLES),
+    dependencies=[needs(Scope.MEMBERS_READ), JSON_BODY],
+    summary="What several wallets hold",
+)
+def ownerships(body: WalletsIn, service: ServiceDep) -> dict[str, Any]:
+    """From the index, all as of the same block. A question, though it is posted: it changes nothing."""
+    held = verifying.holdings(service.app, service.opened, body.wallets, body.consistency)
+    now = service.app.now()
+    return {"items": [verifying.as_json(service.opened, each, now) for each in held]}

@@ -25,6 +25,9 @@ HOW = (
 )
 
 
+HOW_INDEXED = "`head`: as of the newest block. `final`: as of the newest block that can't be undone."
+
+
 class _In(BaseModel):
     """Unknown fields are refused, so that a misspelt condition never opens a gate."""
 

@@ -55,6 +55,7 @@ NEEDED: Mapping[tuple[str, str], Scope | None] = MappingProxyType(
         ("GET", "/v1/check/{wallet}"): Scope.CHECKS_READ,
         ("POST", "/v1/gate"): Scope.CHECKS_READ,
         ("GET", "/v1/ownership/{address}"): Scope.MEMBERS_READ,
+        ("POST", "/v1/ownership"): Scope.MEMBERS_READ,
         ("POST", "/v1/claim"): Scope.CLAIMS_WRITE,
         ("GET", "/v1/claims/{claim_id}"): Scope.CLAIMS_WRITE,
     }

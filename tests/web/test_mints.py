@@ -160,7 +160,7 @@ def test_a_key_is_asked_for_and_looked_at(client: httpx2.Client, route: str) -> 
     found = problem_of(client.post(route, json={}), 400, "idempotency_key_missing")
     assert "Idempotency-Key" in found["mend"]
     for bad in ("with spaces", "x" * 256, "ö"):
-        answer = client.post(route, json={}, headers=[("Idempotency-Key", bad.encode("latin-1"))])
+        answer = client.post(route, json={}, headers=[(b"Idempotency-Key", bad.encode("latin-1"))])
         assert problem_of(answer, 422, "bad_input")["errors"][0]["pointer"] == "/Idempotency-Key"
 
 

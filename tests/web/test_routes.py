@@ -530,6 +530,39 @@ def test_a_sender_in_trouble_is_not_ready(served: Served) -> None:
         assert "coins" not in ready.text
 
 
+# ------------------------------------------------------------------------------------------------------ several wallets
+
+
+def test_several_wallets_are_told_as_each_is_all_as_of_one_block(served: Served) -> None:
+    member, nobody = new_wallet(), new_wallet()
+    served.world.mint_outside(member)
+    served.index()
+    wallets = [nobody, member, nobody.lower()]
+    for consistency in ("head", "final"):
+        answer = served.client.post("/v1/ownership", json={"wallets": wallets, "consistency": consistency})
+        items = answer.json()["items"]
+        assert [each["wallet"] for each in items] == [nobody, member, nobody]
+        assert len({each["as_of"]["hash"] for each in items}) == 1
+        alone = served.client.get(f"/v1/ownership/{member}", params={"consistency": consistency}).json()
+        assert items[1] | {"as_of": 0} == alone | {"as_of": 0}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"wallets": []}, "/wallets"),
+        ({"wallets": ["0x1"]}, "/wallets/0"),
+        ({"wallets": ["0x" + "11" * 20] * 501}, "/wallets"),
+        ({"wallets": ["0x" + "11" * 20], "consistency": "live"}, "/consistency"),
+    ],
+)
+def test_a_question_of_several_that_is_wrong_is_told_where(
+    client: httpx2.Client, body: dict[str, Any], pointer: str
+) -> None:
+    found = problem_of(client.post("/v1/ownership", json=body), 422, "bad_input")
+    assert [each["pointer"] for each in found["errors"]] == [pointer]
+
+
 # -------------------------------------------------------------------------------------------------------------- OpenAPI
 
 
