@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, Engine, MetaData, Table, insert, inspect, select, text
 
+from nftloyalty.domain.answer import Said, answer_key
 from nftloyalty.domain.intent import Kind
+from nftloyalty.domain.mint import Reply
 from nftloyalty.errors import BadInput, ProgramProblem, SignerBusy
-from nftloyalty.store import backup, intents, programs, sending, signers, vouchers
+from nftloyalty.store import answers, backup, batches, intents, programs, sending, signers, vouchers
 from nftloyalty.store import engine as engine_module
 from nftloyalty.store.backup_file import Contents, Form, is_backup
+from nftloyalty.store.batches import BatchItem, NewBatch
 from nftloyalty.store.engine import begin, check_schema, open_engine, read, upgrade
 from nftloyalty.store.intents import NewIntent
 from nftloyalty.store.sending import NewAttempt
@@ -100,6 +104,11 @@ def filled(engine: Engine) -> None:
             "vou_1", ground.program, VoucherKind.CARD, wallet(9), {"tier": 2}, wallet(5), "0x" + "9" * 130
         )
         vouchers.add(tx, voucher, NOW)
+        key = answer_key("POST /v1/mints", "~" * 255, {"ż": 1}, kept=True)
+        answers.add(tx, ground.program, [(key, Said(202, '{"name":"茶"}'))], NOW)
+        answers.hold(tx, ground.program, replace(key, key="held", kept=False), NOW, 60)
+        items = [BatchItem(Reply.ACCEPTED, 1), BatchItem(Reply.ASKED_OTHERWISE, 2**63)]
+        batches.add(tx, NewBatch("bat_1", ground.program, Kind.MINT_CARD, 0, items), NOW)
 
 
 def all_rows(tx: Connection) -> dict[str, list[dict[str, Any]]]:
