@@ -22,7 +22,7 @@ from nftloyalty.domain.answer import Answer, AnswerKey
 from nftloyalty.domain.mint import Mint, read_batch, read_card, read_stamp
 from nftloyalty.errors import BadInput, DatabaseProblem, IntakeFull, LoyaltyError
 from nftloyalty.store import signers
-from nftloyalty.store.engine import begin
+from nftloyalty.store.engine import begin, beside
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Intake:
         self._app = app
         self._opened = opened
         minter = address_of(app, relay_key(opened))
+        self._engine = beside(app.engine)
         with begin(app.engine) as tx:
             self._signer = signers.register(tx, opened.attached.row, minter).id
         # Those that are known without asking the chain.
@@ -73,6 +74,7 @@ class Intake:
             self._wake.notify()
         if self._thread.is_alive():
             self._thread.join()
+        self._engine.dispose()
 
     def __enter__(self) -> "Intake":
         self.start()
@@ -176,7 +178,7 @@ class Intake:
             return
         results: Sequence[Answer | Exception]
         try:
-            with begin(self._app.engine) as tx:
+            with begin(self._engine) as tx:
                 if isinstance(first := together[0], Batch):
                     results = [take_batch(self._app, self._opened, tx, first)]
                 else:

@@ -211,22 +211,28 @@ class _Books:
         return self._rows[key]
 
     def _look_up(self, asked: Mapping[str, NewIntent]) -> None:
-        left = {first: first for first in asked}
+        """The newest generation of each. One that is final is used up, so there may be a next one."""
         generation = 0
+        former: dict[str, Standing] = {}
+        left = {first: first for first in asked}
         while left:
             standings = requests.standings(self._tx, self._chain, list(left.values()))
-            used_up: dict[str, Standing] = {}
+            final: dict[str, Standing] = {}
             for first, key in left.items():
                 standing = standings.get(key)
-                if standing is None:
+                if standing is not None:
+                    self._rows[key] = standing.id
+                    self._found[first] = (key, standing.state, standing.args)
+                    if standing.state is IntentState.FINAL and asked[first].kind is Kind.MINT_STAMP:
+                        final[first] = standing
+                elif generation == 0:
                     self._found[first] = (key, None, {})
-                    continue
-                self._rows[key] = standing.id
-                self._found[first] = (key, standing.state, standing.args)
-                if standing.state is IntentState.FINAL and asked[first].kind is Kind.MINT_STAMP:
-                    used_up[first] = standing
+            used_up = {first: former[first] for first, key in left.items() if generation and key not in standings}
+            for first in self._mintable_again(asked, used_up):
+                self._found[first] = (left[first], None, {})
             generation += 1
-            left = {first: self._key(asked[first], generation) for first in self._mintable_again(asked, used_up)}
+            left = {first: self._key(asked[first], generation) for first in final}
+            former = final
 
     def _mintable_again(self, asked: Mapping[str, NewIntent], used_up: Mapping[str, Standing]) -> list[str]:
         """Which of these final requests the chain would carry out once more: their stamps were taken away, and may

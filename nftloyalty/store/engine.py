@@ -26,6 +26,8 @@ BUSY_SECONDS = 30
 
 CONNECT_SECONDS = 10
 
+WRITER_CACHE_KIB = 64 * 1024
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _READS = "nftloyalty_reads"
 # Any constant of our own: processes that upgrade one PostgreSQL database at once take turns on it.
@@ -49,6 +51,16 @@ def open_engine(url: str) -> Engine:
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         return _open_postgresql(parsed)
     raise _unfit(f"names the database {parsed.drivername!r}, which is not supported")
+
+
+def beside(engine: Engine) -> Engine:
+    """The same database through connections of its own, for one thread that writes thousands of rows at once; to be
+    disposed of by itself. Of a SQLite file they keep so many pages in memory that none is written twice."""
+    if engine.dialect.name != "sqlite":
+        return _open_postgresql(engine.url)
+    other = _open_sqlite(engine.url)
+    event.listen(other, "connect", lambda connection, _: connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}"))
+    return other
 
 
 def address_of(engine: Engine) -> str:

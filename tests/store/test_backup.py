@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ import pytest
 from sqlalchemy import Connection, Engine, MetaData, Table, insert, inspect, select, text
 
 from nftloyalty.domain.access import KeyKind
+from nftloyalty.domain.answer import Said, answer_key
 from nftloyalty.domain.intent import Kind
+from nftloyalty.domain.mint import Reply
 from nftloyalty.errors import BadInput, ProgramProblem, SignerBusy
-from nftloyalty.store import api_keys, backup, intents, programs, sending, signers, vouchers
+from nftloyalty.store import answers, api_keys, backup, batches, intents, programs, sending, signers, vouchers
 from nftloyalty.store import engine as engine_module
 from nftloyalty.store.api_keys import NewKey
 from nftloyalty.store.backup_file import Contents, Form, is_backup
+from nftloyalty.store.batches import BatchItem, NewBatch
 from nftloyalty.store.engine import begin, check_schema, open_engine, read, upgrade
 from nftloyalty.store.intents import NewIntent
 from nftloyalty.store.sending import NewAttempt
@@ -105,6 +109,11 @@ def filled(engine: Engine) -> None:
         page, secret_hash = KeyKind.PUBLISHABLE, bytes(range(224, 256))
         key = NewKey("pk1", ground.program, "Café", page, secret_hash, ["checks:read"], ["https://é"], NOW)
         api_keys.add(tx, key, NOW)
+        key = answer_key("POST /v1/mints", "~" * 255, {"ż": 1}, kept=True)
+        answers.add(tx, ground.program, [(key, Said(202, '{"name":"茶"}'))], NOW)
+        answers.hold(tx, ground.program, replace(key, key="held", kept=False), NOW, 60)
+        items = [BatchItem(Reply.ACCEPTED, 1), BatchItem(Reply.ASKED_OTHERWISE, 2**63)]
+        batches.add(tx, NewBatch("bat_1", ground.program, Kind.MINT_CARD, 0, items), NOW)
 
 
 def all_rows(tx: Connection) -> dict[str, list[dict[str, Any]]]:

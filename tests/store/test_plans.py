@@ -265,24 +265,25 @@ def test_postgresql_takes_as_long_as_rows_are_given_whatever_its_statistics_say(
 
 def test_groups_are_found_without_reading_all_that_waits(engine: Engine, ground: Ground) -> None:
     """The work is measured in steps of SQLite's machine, and by PostgreSQL in rows that its plan has touched."""
-    measure = _steps if engine.dialect.name == "sqlite" else _rows
+    measure = steps_taken if engine.dialect.name == "sqlite" else rows_touched
     with begin(engine) as tx:
         tea = program(tx, ground.chain, "tea").id
         fill(tx, ground, 100)
         intents.accept(tx, new_intent(ground, 1, program=tea), NOW)
-        few = measure(tx, ground)
+
+        def ask() -> object:
+            return intents.groups(tx, ground.signer)
+
+        few = measure(tx, ask)
         fill(tx, ground, ROWS, first=100)
         if engine.dialect.name == "postgresql":
             tx.execute(text("ANALYZE intents"))
-        many = measure(tx, ground)
+        many = measure(tx, ask)
     assert many <= max(few + few // 2, 20), (few, many)
 
 
-def _asking(tx: Connection, ground: Ground) -> Callable[[], object]:
-    return lambda: intents.groups(tx, ground.signer)
-
-
-def _steps(tx: Connection, ground: Ground) -> int:
+def steps_taken(tx: Connection, ask: Callable[[], object]) -> int:
+    """Of SQLite's machine, in tens."""
     steps = 0
 
     def count() -> None:
@@ -291,14 +292,15 @@ def _steps(tx: Connection, ground: Ground) -> int:
 
     driver: Any = tx.connection.driver_connection
     driver.set_progress_handler(count, 10)
-    _asking(tx, ground)()
+    ask()
     driver.set_progress_handler(None, 0)
     return steps
 
 
-def _rows(tx: Connection, ground: Ground) -> int:
+def rows_touched(tx: Connection, ask: Callable[[], object]) -> int:
+    """By PostgreSQL's plans."""
     with listening(tx.engine) as asked:
-        _asking(tx, ground)()
+        ask()
     touched = 0
     for statement, values in list(asked.statements):
         (told,) = tx.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values).scalars().all()

@@ -74,7 +74,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_batches_program_id", "batches", ["program", "id"])
     op.create_index("ix_intents_program_kind_id", "intents", ["program", "kind", "id"])
-    op.create_index("ix_intents_recipient_program", "intents", ["recipient", "program"])
+    op.create_index("ix_intents_recipient_program_id", "intents", ["recipient", "program", "id"])
     for name, states in (("pending", "'received', 'batched', 'included'"), ("stopped", "'rejected', 'cancelled'")):
         some = sa.text(f"state IN ({states})")
         op.create_index(

@@ -1,0 +1,122 @@
+"""A request that calls somebody out is done once for each key, unless it failed."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from nftloyalty.app import answering
+from nftloyalty.domain.answer import Answer, AnswerKey, Said, answer_key
+from nftloyalty.errors import InFlight, KeyReused, NodeUnreachable
+from nftloyalty.store import answers
+from nftloyalty.store.engine import begin, open_engine
+from tests.app.books import books
+from tests.store.build import NOW, run_together
+
+SAID = Said(201, "{}")
+
+
+@pytest.fixture
+def engine(migrated_url: str) -> Iterator[Engine]:
+    engine = open_engine(migrated_url)
+    yield engine
+    engine.dispose()
+
+
+def a_key(body: object = None) -> AnswerKey:
+    return answer_key("POST /v1/vouchers", "k", body, kept=False)
+
+
+def never() -> Said:
+    raise AssertionError("it was done a second time")
+
+
+def test_it_is_done_once_and_answered_the_same_ever_after(engine: Engine) -> None:
+    app, opened = books(engine)
+    assert answering.once(app, opened.row.id, a_key(), lambda: SAID) == Answer(SAID)
+    assert answering.once(app, opened.row.id, a_key(), never) == Answer(SAID, replayed=True)
+    with pytest.raises(KeyReused):
+        answering.once(app, opened.row.id, a_key({"other": 1}), never)
+
+
+def test_without_a_key_it_is_just_done(engine: Engine) -> None:
+    app, opened = books(engine)
+    for _ in range(2):
+        assert answering.once(app, opened.row.id, None, lambda: SAID) == Answer(SAID)
+
+
+def test_what_failed_leaves_nothing_behind(engine: Engine) -> None:
+    def fail() -> Said:
+        raise NodeUnreachable("there", "no answer")
+
+    app, opened = books(engine)
+    with pytest.raises(NodeUnreachable):
+        answering.once(app, opened.row.id, a_key(), fail)
+    assert not answering.once(app, opened.row.id, a_key({"other": 1}), lambda: SAID).replayed
+
+
+def test_while_it_is_done_the_same_is_told_so(engine: Engine) -> None:
+    app, opened = books(engine)
+
+    def work() -> Said:
+        with pytest.raises(InFlight):
+            answering.once(app, opened.row.id, a_key(), never)
+        return SAID
+
+    assert answering.once(app, opened.row.id, a_key(), work) == Answer(SAID)
+
+
+def test_a_process_that_died_over_it_is_followed_by_the_next(engine: Engine) -> None:
+    now = NOW
+    app, opened = books(engine, lambda: now)
+    with begin(engine) as tx:
+        answers.hold(tx, opened.row.id, a_key(), now, answering.HELD_SECONDS)
+    now += timedelta(seconds=answering.HELD_SECONDS + 1)
+    assert answering.once(app, opened.row.id, a_key(), lambda: SAID) == Answer(SAID)
+
+
+def test_who_was_overtaken_gives_the_answer_of_who_did_it(engine: Engine) -> None:
+    now = NOW
+    app, opened = books(engine, lambda: now)
+
+    def late() -> Said:
+        nonlocal now
+        now += timedelta(seconds=answering.HELD_SECONDS + 1)
+        answering.once(app, opened.row.id, a_key(), lambda: SAID)
+        return Said(201, "another")
+
+    assert answering.once(app, opened.row.id, a_key(), late) == Answer(SAID, replayed=True)
+
+
+def test_many_at_once_do_it_once(engine: Engine) -> None:
+    app, opened = books(engine)
+    done: list[int] = []
+    got: list[Answer | InFlight] = []
+
+    def work() -> Said:
+        done.append(1)
+        return SAID
+
+    def ask() -> None:
+        try:
+            got.append(answering.once(app, opened.row.id, a_key(), work))
+        except InFlight as refused:
+            got.append(refused)
+
+    run_together([ask] * 20)
+    assert len(done) == 1
+    assert {answer.said for answer in got if isinstance(answer, Answer)} == {SAID}
+
+
+def test_old_answers_are_forgotten_in_steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = NOW
+    app, opened = books(engine, lambda: now)
+    with begin(engine) as tx:
+        keys = [answer_key("POST /v1/vouchers", str(number), None, kept=number == 0) for number in range(8)]
+        answers.add(tx, opened.row.id, [(key, SAID) for key in keys], now)
+    monkeypatch.setattr(answering, "FORGOTTEN_AT_ONCE", 3)
+    assert answering.forget_old(app) == 0
+    now += timedelta(days=31)
+    assert answering.forget_old(app) == 7
+    assert answering.once(app, opened.row.id, keys[0], never).replayed
