@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from nftloyalty.store.tables import Phase, events
 
@@ -48,13 +48,17 @@ def page(
     (an object) leave out what is about others.
     """
     query = select(events).where(events.c.program == program)
-    if beyond is not None:
-        query = query.where(events.c.id < beyond if newest_first else events.c.id > beyond)
-    order = events.c.id.desc() if newest_first else events.c.id.asc()
+    place: ColumnElement[int] = events.c.id
+    order: ColumnElement[int] = events.c.id
     if of is not None:
-        # An object's events are few, and numbered in the order of their rows.
+        # An object's events are few, and numbered in the order of their rows. The sum keeps SQLite from going through
+        # all others behind `beyond` instead.
         query = query.where(events.c.object == of)
-        order = events.c.sequence.desc() if newest_first else events.c.sequence.asc()
+        place = events.c.id + 0
+        order = events.c.sequence
+    if beyond is not None:
+        query = query.where(place < beyond if newest_first else place > beyond)
+    order = order.desc() if newest_first else order.asc()
     if wallet is not None:
         query = query.where(events.c.wallet == wallet)
     if of is not None or wallet is not None or not types:

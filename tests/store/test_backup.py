@@ -29,7 +29,7 @@ from nftloyalty.store.sending import NewAttempt
 from nftloyalty.store.tables import VoucherKind, metadata
 from nftloyalty.store.vouchers import NewVoucher
 from tests.conftest import ENGINES, ROOT, PostgreSQL
-from tests.store.build import NOW, accepted, prepared, reserved, sent, signed, wallet
+from tests.store.build import NOW, accepted, announced, prepared, reserved, sent, signed, wallet
 
 NewDatabase = Callable[[str], Engine]
 MIGRATIONS = Path(engine_module.__file__).parent / "migrations"
@@ -100,6 +100,7 @@ def filled(engine: Engine) -> None:
             "vou_1", ground.program, VoucherKind.CARD, wallet(9), {"tier": 2}, wallet(5), "0x" + "9" * 130
         )
         vouchers.add(tx, voucher, NOW)
+        announced(tx, ground)
 
 
 def all_rows(tx: Connection) -> dict[str, list[dict[str, Any]]]:
