@@ -180,6 +180,9 @@ def test_work_goes_on_with_further_numbers(new_database: NewDatabase, kind: str)
             tx, NewIntent("int_further", chain, program, signer, Kind.MINT_CARD, 0, wallet(99), {}, "further"), NOW
         )
         assert (created, new_row.id) == (True, last + 1)
+        told = [row["id"] for row in all_rows(tx)["events"]]
+        intents.cancel(tx, [new_row.id], NOW)
+        assert [row["id"] for row in all_rows(tx)["events"]] == [*told, max(told) + 1]
 
 
 @pytest.mark.parametrize("kind", ENGINES)
