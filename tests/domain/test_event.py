@@ -1,6 +1,9 @@
 """What facts mean to a member: one happening for each act, whatever it is told by."""
 
+import json
+import re
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -22,6 +25,7 @@ from nftloyalty.domain.event import (
 from nftloyalty.domain.holding import Fact
 from nftloyalty.domain.holding import FactKind as K
 from nftloyalty.domain.intent import Kind
+from nftloyalty.domain.words import SkipCode
 from tests.domain.folded import folded, on_paper
 from tests.domain.paper import Paper, Told, act, wallet
 
@@ -29,6 +33,8 @@ A, B, C = (wallet(number) for number in (1, 2, 3))
 A_TEXT, B_TEXT = checksummed(A.hex()), checksummed(B.hex())
 NOW, LATER = 1_700_000_000, 1_800_000_000
 NOW_TEXT, LATER_TEXT = "2023-11-14T22:13:20Z", "2027-01-15T08:00:00Z"
+
+ROOT = Path(__file__).parents[2]
 
 Acts = list[list[Told]]
 
@@ -204,6 +210,21 @@ def test_every_type_comes_about() -> None:
         told = happenings(facts_of([act(paper, random, NOW + number) for number in range(60)]))
         found |= {each.type for each in told}
     assert found == {each for each in EventType if not each.startswith("intent.")}
+
+
+def test_the_document_lists_every_type_and_shows_what_is_told(paper: Paper) -> None:
+    text = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", text, re.MULTILINE) == [each.value for each in EventType]
+    shown = {each["type"]: each for each in map(json.loads, re.findall(r"^```json\n(.*?)^```", text, re.M | re.S))}
+    minted, stamped = paper.mint(A, 2, LATER, NOW), paper.stamp(0, A, 3)
+    told = happenings(facts_of([minted, stamped, paper.redeem(0, A, 3, 77), paper.move(A, B, recovery=False)]))
+    true = {each.type.value: each.data for each in told}
+    true["intent.rejected"] = intent_data("int_1", Kind.MINT_CARD, 0, A_TEXT, None, 1, None)
+    for type_, example in shown.items():
+        assert example["data"].keys() == true[type_].keys(), type_
+        assert (example["data"].get("card") or {}).keys() == (true[type_].get("card") or {}).keys()
+    for code in SkipCode:
+        assert f"`{code.name.lower()}`" in text
 
 
 def test_an_id_follows_from_its_parts() -> None:
