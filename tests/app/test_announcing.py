@@ -1,7 +1,7 @@
 """What the index finds out is told, of every program and whatever the node does on the way."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -20,24 +20,14 @@ from nftloyalty.store.columns import json_text
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.events import EventRow
 from nftloyalty.store.tables import Phase
-from tests.app.build import Clock, app_of, settings_of
-from tests.app.paper_chain import PaperChain
-from tests.app.test_indexing import ANY_HISTORY, FINALITY, Desk, OpenDesk, begin_history, come_clean, play
+from tests.app.desk import ANY_HISTORY, FINALITY, Desk, OpenDesk, begin_history, come_clean, desks, play, spoken
 from tests.domain.build import NOW
 from tests.store.history import Key, net
 
 
 @pytest.fixture
-def desk_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenDesk]:
-    with ExitStack() as stack:
-
-        def opening(random: Random, database: str = "", clock: Clock | None = None) -> Desk:
-            chain = stack.enter_context(PaperChain(random))
-            folder = tmp_path_factory.mktemp("home")
-            app = app_of(settings_of(folder, chain.url, database), now=(clock or Clock(NOW)).now)
-            stack.callback(app.close)
-            return Desk(app, chain)
-
+def desk_of(tmp_path: Path, sqlite_template: Path) -> Iterator[OpenDesk]:
+    with desks(tmp_path, sqlite_template) as opening:
         yield opening
 
 
@@ -138,7 +128,7 @@ def test_after_any_history_events_add_up_to_the_index(desk_of: OpenDesk, seed: i
     desk = begin_history(desk_of, random)
     desk.indexer.step()
     for _ in play(desk, random, steps=12):
-        fresh = [place for block in desk.chain.chain[-3:] for place in spoken_of(block.items())]
+        fresh = [place for block in desk.chain.chain[-3:] for place in sorted(spoken(block))]
         desk.chain.lies.omit, desk.chain.lies.once = {place for place in fresh if random.random() < 0.2}, True
         for _ in range(random.randint(0, 2)):
             announce(desk.app, desk.attached.row)
@@ -153,7 +143,3 @@ def test_after_any_history_events_add_up_to_the_index(desk_of: OpenDesk, seed: i
     desk.assert_equals_replay()
     for number in desk.programs:
         assert net(told(desk, number)) == wanted(desk, number)
-
-
-def spoken_of(items: list[dict[str, object]]) -> list[tuple[str, int]]:
-    return [(str(item["blockHash"]), int(str(item["logIndex"]), 16)) for item in items]

@@ -6,6 +6,7 @@ from typing import Any
 from nftloyalty.domain.address import checksummed
 from nftloyalty.domain.event import EventType as E
 from nftloyalty.domain.event import membership_object, stamp_object
+from nftloyalty.domain.holding import HoldingState
 from nftloyalty.domain.times import at
 from tests.domain.paper import Paper
 
@@ -51,8 +52,22 @@ def _after(type_: E, before: Any, data: Mapping[str, Any]) -> Any:
 
 def on_paper(paper: Paper) -> State:
     """The same, from the contracts' words."""
+    return _of_words(paper.words())
+
+
+def as_held(held: Mapping[bytes, HoldingState]) -> State:
+    """The same, from what the index has of each wallet."""
+    return _of_words(
+        {
+            who: (each.joined_at, each.expires_at, each.tier, each.serial, each.flags, tuple(each.stamps))
+            for who, each in held.items()
+        }
+    )
+
+
+def _of_words(words: Mapping[bytes, tuple[int, int, int, int, int, tuple[int, ...]]]) -> State:
     state: State = {}
-    for who, (joined_at, expires_at, tier, serial, _flags, stamps) in paper.words().items():
+    for who, (joined_at, expires_at, tier, serial, _flags, stamps) in words.items():
         wallet = checksummed(who.hex())
         if joined_at:
             state[membership_object(wallet)] = {

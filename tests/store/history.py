@@ -2,6 +2,7 @@
 out and put right, with rebuilt indexes, and with databases that are put back to what they were."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -246,3 +247,11 @@ def net(rows: list[EventRow]) -> dict[Key, Phase]:
             pending[row.public_id] = key
     assert len({row.public_id for row in rows}) == len(rows)
     return found
+
+
+def standing(rows: list[EventRow]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Type, object and data of each event that was not taken back, once, in the order of the chain."""
+    undone = {row.data["follows"] for row in rows if row.phase is Phase.REVERTED}
+    firsts = [row for row in rows if row.data["follows"] is None and row.public_id not in undone]
+    firsts.sort(key=lambda row: (row.data["block"], row.data["log_index"]))
+    return [(row.type, row.object, row.data) for row in firsts]

@@ -15,7 +15,7 @@ from nftloyalty.store.index_steps import Overtaken
 from nftloyalty.store.tables import Phase, metadata
 from tests.domain.folded import folded, on_paper
 from tests.store.build import NOW, everything, run_together
-from tests.store.history import FIRST, History, net
+from tests.store.history import FIRST, History, net, standing
 
 
 @pytest.fixture
@@ -447,10 +447,7 @@ def test_after_any_history_events_add_up_to_what_the_chain_holds(
     rows = history.events()
     assert net(rows) == history.wanted()
     assert set(net(rows).values()) <= {Phase.FINAL}
-    told = [(row.type, row.object, row.data) for row in rows if row.phase is Phase.FINAL]
-    assert folded(sorted(told, key=lambda each: (each[2]["block"], each[2]["log_index"]))) == on_paper(
-        history.blocks[-1].paper
-    )
+    assert folded(standing(rows)) == on_paper(history.blocks[-1].paper)
     # What was told to be final before a restore is told under the same name after it.
     assert lost <= {row.public_id for row in rows if row.phase is Phase.FINAL}
 
