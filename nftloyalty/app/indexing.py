@@ -278,7 +278,7 @@ class Indexer:
                 log.info("a reorg: back from block %d to %d", at.number, both[-1].number)
                 for each in group:
                     with begin(self.app.engine) as tx:
-                        index_steps.undo_to(tx, each, both[-1])
+                        index_steps.undo_to(tx, each, both[-1], self.app.now())
                 return True
         if seen.final < at.final_number:
             # It does not call its own block final: this is a node that was left behind on another fork.
@@ -326,7 +326,7 @@ class Indexer:
             with begin(self.app.engine) as tx:
                 if mends:
                     log.warning("the logs of blocks %d to %d are put right", blocks[0].number, final.number)
-                    index_steps.mend(tx, each, final, logs.of(each.program))
+                    index_steps.mend(tx, each, final, logs.of(each.program), self.app.now())
                 else:
                     index_steps.finalise(tx, each, final)
         with read(self.app.engine) as tx:

@@ -374,7 +374,7 @@ def _asked_for(app: App, tx: Connection, row: SignerRow, minted: Minted) -> int 
         if found.state is IntentState.RECEIVED:
             if found.args != minted.args:
                 # The lost copy had asked otherwise before it was sent.
-                intents.cancel(tx, [found.id], app.now())
+                intents.cancel(tx, [found.id], app.now(), told=False)
                 intents.ask_again(tx, [new], app.now())
             return found.id
         if found.state is not IntentState.FINAL:

@@ -1,7 +1,9 @@
-"""What runs all the time: a sender for each key, and the index. In `nftloyalty worker`, or beside the web server.
+"""What runs all the time: a sender for each key, the index, and what tells of it. In `nftloyalty worker`, or beside
+the web server.
 
 Any number of workers may share a database. Each signer and each chain's index is worked for by one of them at a time,
-by lease; the others stand by and take over when its process ends or its lease does.
+by lease; the others stand by and take over when its process ends or its lease does. Events are told by whichever comes
+first.
 """
 
 import logging
@@ -11,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from nftloyalty import logs
+from nftloyalty.app.announcing import announce
 from nftloyalty.app.context import App
 from nftloyalty.app.gathering import Blocked
 from nftloyalty.app.indexing import Indexer, Progress
@@ -27,6 +30,8 @@ PAUSE_AFTER_TROUBLE_SECONDS = 3.0
 # Between two looks at a chain where nothing moves.
 INDEX_PAUSE_SECONDS = 0.5
 STAND_BY_SECONDS = 2.0
+# Between two looks at an index of which nothing is to be told.
+ANNOUNCE_PAUSE_SECONDS = 0.5
 # Between two looks at what waits for the program's other keys.
 SHARE_EVERY = timedelta(seconds=5)
 STOP_SECONDS = 10.0
@@ -97,7 +102,8 @@ class Hand:
 
 
 class Worker:
-    """Sends with these keys, one that is given twice once, and indexes the program's chain. `start` it once."""
+    """Sends with these keys, one that is given twice once, indexes the program's chain, and tells what it finds.
+    `start` it once."""
 
     def __init__(self, app: App, opened: Opened, signers: Sequence[Signer] = (), *, indexes: bool = True) -> None:
         self._app = app
@@ -108,10 +114,11 @@ class Worker:
             for address, each in keys.items()
         )
         self.indexer = Hand("index", self._index) if indexes else None
+        self.announcer = Hand("events", self._announce) if indexes else None
 
     @property
     def hands(self) -> tuple[Hand, ...]:
-        return self.senders if self.indexer is None else (*self.senders, self.indexer)
+        return (*self.senders, *(hand for hand in (self.indexer, self.announcer) if hand is not None))
 
     @property
     def troubles(self) -> Mapping[str, str]:
@@ -180,6 +187,13 @@ class Worker:
                     hand.sleep(STAND_BY_SECONDS)
                 elif not progress.moved:
                     hand.sleep(INDEX_PAUSE_SECONDS)
+
+    def _announce(self, hand: Hand) -> None:
+        while not hand.stopped:
+            moved = announce(self._app, self._opened.attached.row)
+            hand.note("")
+            if not moved:
+                hand.sleep(ANNOUNCE_PAUSE_SECONDS)
 
 
 def _tell(progress: Progress, shown: int) -> int:

@@ -2,7 +2,7 @@
 
 Each function is meant to be the first and only work of its transaction. It begins by moving the position from where
 the caller found it, and raises Overtaken if it is elsewhere by now: of two indexers that asked the node the same thing
-one writes, and the other finds that it is done.
+one writes, and the other finds that it is done. What is undone is also taken back from those who were told of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Insert, bindparam, delete, func, insert, sele
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nftloyalty.domain.holding import NOTHING, Fact, FactKind, Fold, HoldingState, all_wallets, wallets_of
+from nftloyalty.store import event_steps
 from nftloyalty.store.index import FACT, STATE, Header, PositionRow, season_contracts
 from nftloyalty.store.tables import blocks, holdings, indexers, logs, positions, programs, seasons, undo
 from nftloyalty.store.writing import insert_new
@@ -74,12 +75,13 @@ def advance(
         _forget_final(tx, at, final_number)
 
 
-def undo_to(tx: Connection, at: PositionRow, ancestor: Header) -> None:
+def undo_to(tx: Connection, at: PositionRow, ancestor: Header, now: datetime) -> None:
     """Take back every block above `ancestor`, which is not below what is final. Raises Overtaken."""
     if ancestor.number < at.final_number:
         raise ValueError(f"block {at.final_number} is final and can't be undone")
     _move(tx, at, _newest(ancestor))
     _take_back(tx, at.program, ancestor.number)
+    event_steps.take_back(tx, at.program, ancestor.number, now)
 
 
 def finalise(tx: Connection, at: PositionRow, final: Header) -> None:
@@ -88,13 +90,15 @@ def finalise(tx: Connection, at: PositionRow, final: Header) -> None:
     _forget_final(tx, at, final.number)
 
 
-def mend(tx: Connection, at: PositionRow, final: Header, facts: Sequence[Fact]) -> None:
+def mend(tx: Connection, at: PositionRow, final: Header, facts: Sequence[Fact], now: datetime) -> None:
     """Put other facts in the place of those stored for the blocks above the final one, up to `final`.
 
-    Those blocks are final with that; the ones above them are taken back, to be asked again. Raises Overtaken.
+    Those blocks are final with that, and events that were told of them are settled by the announcement as ever; the
+    blocks above them are taken back, to be asked again. Raises Overtaken.
     """
     _move(tx, at, _newest(final) | _final(final))
     _take_back(tx, at.program, at.final_number)
+    event_steps.take_back(tx, at.program, final.number, now)
     _take_in(tx, at.program, facts, final.number)
     _forget_final(tx, at, final.number)
 
@@ -110,7 +114,10 @@ def halt(tx: Connection, at: PositionRow, incident: str) -> None:
 
 
 def drop(tx: Connection, program: int) -> None:
-    """Forget a program's index; the next indexer starts over. One that is at work meanwhile finds itself overtaken."""
+    """Forget a program's index; the next indexer starts over. One that is at work meanwhile finds itself overtaken.
+
+    What was told stays told: events and announcement are no part of the index.
+    """
     for table in (positions, holdings, undo, logs, seasons):
         tx.execute(delete(table).where(table.c.program == program))
 

@@ -24,8 +24,10 @@ from sqlalchemy import (
     update,
 )
 
+from nftloyalty.domain.event import EventType
 from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
+from nftloyalty.store import event_steps
 from nftloyalty.store.tables import intents, slots
 from nftloyalty.store.writing import MANY, first_missed, insert_many_new, insert_new, refuse, to_intent
 
@@ -417,12 +419,19 @@ def reject(
     tx: Connection, ids: Sequence[int], now: datetime, *, code: int | None = None, error: str | None = None
 ) -> None:
     """RECEIVED → REJECTED: the dry run says the contract would refuse these. All of them, or IllegalTransition."""
-    _leave_waiting(tx, ids, IntentState.REJECTED, {"code": code, "error": error, "updated_at": now})
+    values = {"code": code, "error": error, "updated_at": now}
+    ended = _leave_waiting(tx, ids, IntentState.REJECTED, values)
+    event_steps.end_intents(tx, EventType.INTENT_REJECTED, ended, now)
 
 
-def cancel(tx: Connection, ids: Sequence[int], now: datetime) -> None:
-    """RECEIVED → CANCELLED: nothing was reserved for these yet. All of them, or IllegalTransition."""
-    _leave_waiting(tx, ids, IntentState.CANCELLED, {"updated_at": now})
+def cancel(tx: Connection, ids: Sequence[int], now: datetime, *, told: bool = True) -> None:
+    """RECEIVED → CANCELLED: nothing was reserved for these yet. All of them, or IllegalTransition.
+
+    `told` is False for what is asked for again in the same transaction: nobody is to hear that it comes to nothing.
+    """
+    ended = _leave_waiting(tx, ids, IntentState.CANCELLED, {"updated_at": now})
+    if told:
+        event_steps.end_intents(tx, EventType.INTENT_CANCELLED, ended, now)
 
 
 def withdraw(
@@ -452,7 +461,9 @@ def withdraw(
         query = query.where(intents.c.stamp_type == stamp_type)
     if recipient is not None:
         query = query.where(intents.c.recipient == recipient)
-    return tx.execute(query).rowcount
+    ended = sorted(tx.execute(query.returning(intents.c.id, *event_steps.ENDED)).all())
+    event_steps.end_intents(tx, EventType.INTENT_CANCELLED, (row[1:] for row in ended), now)
+    return len(ended)
 
 
 def received_of(tx: Connection, signer: int) -> list[IntentRow]:
@@ -511,12 +522,14 @@ def reject_unproven(tx: Connection, slot: int, error: str, now: datetime) -> int
     """BATCHED → REJECTED for what a FINAL slot did nothing for, which `sending.finalise` tells, and for an act whose
     transaction failed for good. Returns how many."""
     _slot_state(tx, slot, {SlotState.FINAL, SlotState.FINAL_REVERTED})
-    changed = tx.execute(
+    ended = tx.execute(
         update(intents)
         .where(intents.c.slot == slot, intents.c.state == IntentState.BATCHED)
         .values(**to_intent(IntentState.BATCHED, IntentState.REJECTED), error=error, updated_at=now)
-    )
-    return changed.rowcount
+        .returning(*event_steps.ENDED)
+    ).all()
+    event_steps.end_intents(tx, EventType.INTENT_REJECTED, ended, now)
+    return len(ended)
 
 
 def return_to_received(tx: Connection, slot: int, now: datetime) -> int:
@@ -575,17 +588,22 @@ def _in_group(group: Group) -> ColumnElement[bool]:
     return and_(program, intents.c.kind == group.kind, intents.c.stamp_type == group.stamp_type)
 
 
-def _leave_waiting(tx: Connection, ids: Sequence[int], new: IntentState, values: dict[str, Any]) -> None:
+def _leave_waiting(tx: Connection, ids: Sequence[int], new: IntentState, values: dict[str, Any]) -> list[Sequence[Any]]:
+    """Returns what their events are made of, in the order asked."""
+    found: dict[int, Sequence[Any]] = {}
     for chunk in _chunks(ids):
         changed = tx.execute(
             update(intents)
             .where(intents.c.id.in_(chunk), intents.c.state == IntentState.RECEIVED)
             .values(**to_intent(IntentState.RECEIVED, new), **values)
-        )
-        if changed.rowcount != len(chunk):
+            .returning(intents.c.id, *event_steps.ENDED)
+        ).all()
+        found.update((row[0], row[1:]) for row in changed)
+        if len(changed) != len(chunk):
             done = (intents.c.state == new, intents.c.updated_at == values["updated_at"])
             reached = tx.execute(select(intents.c.id).where(intents.c.id.in_(chunk), *done)).scalars()
             refuse(tx, intents, chunk[first_missed(chunk, reached)], new)
+    return [found[each] for each in ids]
 
 
 def _first_group(tx: Connection, signer: int, *beyond: ColumnElement[bool]) -> Group | None:

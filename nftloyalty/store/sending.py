@@ -26,9 +26,10 @@ from sqlalchemy import (
     update,
 )
 
+from nftloyalty.domain.event import EventType
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
-from nftloyalty.store import signers
+from nftloyalty.store import event_steps, signers
 from nftloyalty.store.columns import json_text
 from nftloyalty.store.intents import Batchable, Landed
 from nftloyalty.store.slots import AttemptRow, SlotRow
@@ -292,9 +293,13 @@ def finalise(
         refuse(tx, slots, slot, SlotState.FINAL, f"in block {block_hash}")
     included = (intents.c.slot.in_(ids), intents.c.state == IntentState.INCLUDED)
     to_intent(IntentState.INCLUDED, IntentState.REJECTED)
-    tx.execute(
-        update(intents).where(*included, intents.c.code.is_not(None)).values(state=IntentState.REJECTED, updated_at=now)
-    )
+    skipped = tx.execute(
+        update(intents)
+        .where(*included, intents.c.code.is_not(None))
+        .values(state=IntentState.REJECTED, updated_at=now)
+        .returning(intents.c.id, *event_steps.ENDED)
+    ).all()
+    event_steps.end_intents(tx, EventType.INTENT_REJECTED, (row[1:] for row in sorted(skipped)), now)
     tx.execute(
         update(intents).where(*included).values(**to_intent(IntentState.INCLUDED, IntentState.FINAL), updated_at=now)
     )

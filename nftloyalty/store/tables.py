@@ -488,6 +488,7 @@ events = Table(
     UniqueConstraint("public_id"),
     UniqueConstraint("program", "object", "sequence"),
     Index("ix_events_program_id", "program", "id"),
+    Index("ix_events_program_type_id", "program", "type", "id"),
     Index("ix_events_wallet", "wallet", "program", "id"),
     _known("phase", Phase),
 )
@@ -500,6 +501,16 @@ announcements = Table(
     Column("block_number", BigInteger, nullable=False),
     Column("final_number", BigInteger, nullable=False),
     CheckConstraint("final_number <= block_number", name="final_is_announced"),
+)
+
+# Events of blocks that may still be undone, until they are told to be final or taken back.
+pending_events = Table(
+    "pending_events",
+    metadata,
+    Column("program", RowId, ForeignKey("programs.id"), primary_key=True, autoincrement=False),
+    Column("block_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("event", RowId, ForeignKey("events.id"), primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )
 
 # Where events are sent.

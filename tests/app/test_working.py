@@ -22,7 +22,7 @@ from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import IndexBehind, IndexHalted
-from nftloyalty.store import index_steps, intents, tables
+from nftloyalty.store import events, index_steps, intents, tables
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow
 from tests.app.build import World, new_wallet, program_of, program_text
@@ -96,6 +96,20 @@ def test_claims_are_brought_to_the_chain(world: World) -> None:
     with working_for(world) as worker:
         wait_until(lambda: all(is_final(world, claim) for claim in claims))
         wait_until(lambda: all(knows(world, str(claim.recipient)) for claim in claims))
+        assert worker.troubles == {}
+
+
+def test_what_the_index_finds_is_told(world: World) -> None:
+    claim = accept(world)
+    wallet = bytes.fromhex(str(claim.recipient)[2:])
+
+    def told() -> list[tuple[str, str]]:
+        with read(world.app.engine) as tx:
+            return [(row.type, row.phase) for row in events.page(tx, world.here.row.id, limit=9, wallet=wallet)]
+
+    with working_for(world) as worker:
+        wait_until(lambda: ("membership.created", "final") in told())
+        assert [hand.name for hand in worker.hands if hand is worker.announcer] == ["events"]
         assert worker.troubles == {}
 
 

@@ -8,20 +8,23 @@ from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
+from nftloyalty.domain.event import happenings
 from nftloyalty.domain.holding import Fact, FactKind
 from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
-from nftloyalty.store import chains, index, index_steps, intents, programs, sending, signers, slots
+from nftloyalty.store import chains, event_steps, index, index_steps, intents, programs, sending, signers, slots
 from nftloyalty.store.engine import begin, read
+from nftloyalty.store.event_steps import NewEvent
+from nftloyalty.store.events import EventRow
 from nftloyalty.store.index import Header, PositionRow
 from nftloyalty.store.intents import Batchable, Group, IntentRow, Landed, NewIntent, WaitingRow
 from nftloyalty.store.programs import ProgramRow
 from nftloyalty.store.sending import Included, NewAttempt, NewSlot
 from nftloyalty.store.slots import AttemptRow, SlotRow
+from nftloyalty.store.tables import Phase, announcements, metadata
 from nftloyalty.store.tables import intents as intent_table
-from nftloyalty.store.tables import metadata
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 CHAIN_ID = 31_337
@@ -245,6 +248,16 @@ def indexed(tx: Connection, ground: Ground) -> PositionRow:
     found = index.position(tx, ground.program)
     assert found is not None
     return found
+
+
+def announced(tx: Connection, ground: Ground) -> list[EventRow]:
+    """A row in each table of the events: a card that was seen in a block that may still be undone."""
+    told = happenings(card_facts(bytes([7]) * 20, 12))
+    new = [NewEvent(each.type, Phase.PENDING, each.object, each.wallet, each.data, each.place) for each in told]
+    rows = event_steps.add(tx, ground.program, new, NOW)
+    event_steps.add_pending(tx, ground.program, [(12, row.id) for row in rows])
+    tx.execute(insert(announcements).values(program=ground.program, block_number=13, final_number=10))
+    return rows
 
 
 def cards(ground: Ground) -> Group:

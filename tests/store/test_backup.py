@@ -35,7 +35,7 @@ from nftloyalty.store.sending import NewAttempt
 from nftloyalty.store.tables import VoucherKind, metadata
 from nftloyalty.store.vouchers import NewVoucher
 from tests.conftest import ENGINES, ROOT, PostgreSQL
-from tests.store.build import NOW, accepted, prepared, reserved, sent, signed, wallet
+from tests.store.build import NOW, accepted, announced, prepared, reserved, sent, signed, wallet
 
 NewDatabase = Callable[[str], Engine]
 MIGRATIONS = Path(engine_module.__file__).parent / "migrations"
@@ -107,13 +107,14 @@ def filled(engine: Engine) -> None:
         )
         vouchers.add(tx, voucher, NOW)
         page, secret_hash = KeyKind.PUBLISHABLE, bytes(range(224, 256))
-        key = NewKey("pk1", ground.program, "Café", page, secret_hash, ["checks:read"], ["https://é"], NOW)
-        api_keys.add(tx, key, NOW)
+        made = NewKey("pk1", ground.program, "Café", page, secret_hash, ["checks:read"], ["https://é"], NOW)
+        api_keys.add(tx, made, NOW)
         key = answer_key("POST /v1/mints", "~" * 255, {"ż": 1}, kept=True)
         answers.add(tx, ground.program, [(key, Said(202, '{"name":"茶"}'))], NOW)
         answers.hold(tx, ground.program, replace(key, key="held", kept=False), NOW, 60)
         items = [BatchItem(Reply.ACCEPTED, 1), BatchItem(Reply.ASKED_OTHERWISE, 2**63)]
         batches.add(tx, NewBatch("bat_1", ground.program, Kind.MINT_CARD, 0, items), NOW)
+        announced(tx, ground)
 
 
 def all_rows(tx: Connection) -> dict[str, list[dict[str, Any]]]:
@@ -193,6 +194,9 @@ def test_work_goes_on_with_further_numbers(new_database: NewDatabase, kind: str)
             tx, NewIntent("int_further", chain, program, signer, Kind.MINT_CARD, 0, wallet(99), {}, "further"), NOW
         )
         assert (created, new_row.id) == (True, last + 1)
+        told = [row["id"] for row in all_rows(tx)["events"]]
+        intents.cancel(tx, [new_row.id], NOW)
+        assert [row["id"] for row in all_rows(tx)["events"]] == [*told, max(told) + 1]
 
 
 @pytest.mark.parametrize("kind", ENGINES)

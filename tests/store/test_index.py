@@ -139,7 +139,7 @@ def test_many_wallets_of_one_range_are_taken_in_at_once(shelf: Shelf) -> None:
 def shelf_undo(shelf: Shelf, ancestor: Header) -> None:
     at = shelf.at
     with begin(shelf.engine) as tx:
-        index_steps.undo_to(tx, at, ancestor)
+        index_steps.undo_to(tx, at, ancestor, NOW)
 
 
 def test_undoing_blocks_leaves_what_was_there_before_them(shelf: Shelf) -> None:
@@ -230,7 +230,7 @@ def test_mending_puts_other_facts_in_the_place_of_the_stored(shelf: Shelf) -> No
     shelf.advance(14, *card_facts(A, 11), *card_facts(B, 12, 2), rank(B, 14, 9))
     before = shelf.at
     with begin(shelf.engine) as tx:
-        index_steps.mend(tx, before, header(12), [*card_facts(A, 11), burn(A, 12)])
+        index_steps.mend(tx, before, header(12), [*card_facts(A, 11), burn(A, 12)], NOW)
     assert (shelf.at.number, shelf.at.final_number) == (12, 12)
     assert shelf.card(A).flags == Flag.LEFT
     assert not shelf.card(B).exists
@@ -248,9 +248,9 @@ def test_whoever_finds_the_position_elsewhere_writes_nothing(shelf: Shelf) -> No
         before = everything(tx)
     steps: list[Callable[[Connection], None]] = [
         lambda tx: index_steps.advance(tx, late, [header(11)], card_facts(B, 11), 10),
-        lambda tx: index_steps.undo_to(tx, late, header(10)),
+        lambda tx: index_steps.undo_to(tx, late, header(10), NOW),
         lambda tx: index_steps.finalise(tx, late, header(11)),
-        lambda tx: index_steps.mend(tx, late, header(11), []),
+        lambda tx: index_steps.mend(tx, late, header(11), [], NOW),
         lambda tx: index_steps.confirm(tx, late, NOW),
         lambda tx: index_steps.halt(tx, late, "why"),
     ]

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import ProgramProblem
-from nftloyalty.store import api_keys, index, intents, programs, signers, slots, vouchers
+from nftloyalty.store import announcements, api_keys, events, index, intents, programs, signers, slots, vouchers
 from nftloyalty.store import engine as engine_module
 from nftloyalty.store.engine import begin, check_schema, open_engine, prepare, read, upgrade
 from nftloyalty.store.tables import metadata
@@ -22,6 +22,7 @@ from tests.store.build import (
     NOW,
     Ground,
     accepted,
+    announced,
     everything,
     include,
     indexed,
@@ -118,6 +119,7 @@ def test_an_older_schema_with_data_is_upgraded(empty: Engine, later: Path, monke
         ground = prepared(tx)
         slot, attempt = sent(tx, ground, accepted(tx, ground, range(3)))
         indexed(tx, ground)
+        announced(tx, ground)
         before = everything(tx)
         assert {name for name, rows in before.items() if not rows} == {"answers", "api_keys", "batches", "vouchers"}
     monkeypatch.setattr(engine_module, "_MIGRATIONS", later)
@@ -302,6 +304,8 @@ def test_rows_have_the_columns_of_their_tables_in_order() -> None:
         "vouchers": vouchers.VoucherRow,
         "api_keys": api_keys.KeyRow,
         "positions": index.PositionRow,
+        "events": events.EventRow,
+        "announcements": announcements.AnnouncementRow,
     }.items():
         assert [field.name for field in fields(row)] == list(metadata.tables[table].columns.keys())
 

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_id", name="uq_events_public_id"),
     )
     op.create_index("ix_events_program_id", "events", ["program", "id"])
+    op.create_index("ix_events_program_type_id", "events", ["program", "type", "id"])
     op.create_index("ix_events_wallet", "events", ["wallet", "program", "id"])
     op.create_table(
         "announcements",
@@ -41,6 +42,16 @@ def upgrade() -> None:
         sa.CheckConstraint("final_number <= block_number", name=op.f("ck_announcements_final_is_announced")),
         sa.ForeignKeyConstraint(["program"], ["programs.id"], name="fk_announcements_program_programs"),
         sa.PrimaryKeyConstraint("program", name="pk_announcements"),
+    )
+    op.create_table(
+        "pending_events",
+        sa.Column("program", ROW_ID, autoincrement=False, nullable=False),
+        sa.Column("block_number", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("event", ROW_ID, autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_pending_events_event_events"),
+        sa.ForeignKeyConstraint(["program"], ["programs.id"], name="fk_pending_events_program_programs"),
+        sa.PrimaryKeyConstraint("program", "block_number", "event", name="pk_pending_events"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "endpoints",
