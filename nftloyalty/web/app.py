@@ -22,7 +22,20 @@ from nftloyalty.app.checking import Checks, Question
 from nftloyalty.domain.access import HERE, Caller
 from nftloyalty.domain.access import Scope as Allowed
 from nftloyalty.errors import DatabaseProblem, LoyaltyError
-from nftloyalty.web import api_keys, check, claims, errors, gate, health, intents, metrics, mints, ownership, programs
+from nftloyalty.web import (
+    api_keys,
+    check,
+    claims,
+    errors,
+    events,
+    gate,
+    health,
+    intents,
+    metrics,
+    mints,
+    ownership,
+    programs,
+)
 from nftloyalty.web.access import (
     CALLER,
     SECURITY,
@@ -247,7 +260,7 @@ class LimitBody:
         await self.app(scope, replay, send)
 
 
-_PARTS = (programs, ownership, gate, mints, intents, claims, api_keys, health, metrics)
+_PARTS = (programs, ownership, gate, mints, intents, claims, events, api_keys, health, metrics)
 ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in _PARTS)
 
 

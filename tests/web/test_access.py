@@ -48,6 +48,8 @@ NEEDED: Mapping[tuple[str, str], Scope | None] = MappingProxyType(
         ("GET", "/v1/batches/{batch_id}/items"): Scope.MEMBERS_READ,
         ("GET", "/v1/intents"): Scope.MEMBERS_READ,
         ("GET", "/v1/intents/{intent_id}"): Scope.MEMBERS_READ,
+        ("GET", "/v1/events"): Scope.EVENTS_READ,
+        ("GET", "/v1/events/{event_id}"): Scope.EVENTS_READ,
         ("GET", "/v1/keys"): Scope.ADMIN,
         ("POST", "/v1/keys"): Scope.ADMIN,
         ("POST", "/v1/keys/{key_id}/rotate"): Scope.ADMIN,

@@ -1,0 +1,90 @@
+"""What happened, and what was asked for and did not."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from nftloyalty.app import telling
+from nftloyalty.app.telling import LONGEST_OBJECT
+from nftloyalty.domain.access import Scope
+from nftloyalty.domain.event import EventType
+from nftloyalty.web.access import needs
+from nftloyalty.web.deps import ServiceDep
+from nftloyalty.web.intents import CursorDep, LimitDep, PhaseName
+from nftloyalty.web.schemas import TROUBLES, Wallet, problems
+
+router = APIRouter(tags=["events"])
+
+READ = needs(Scope.EVENTS_READ)
+
+
+class EventOut(BaseModel):
+    """As it is delivered to webhooks, too."""
+
+    id: str = Field(description="Of this event, for ever.")
+    type: str = Field(description="What happened.", examples=["membership.created"])
+    timestamp: datetime = Field(description="When it was told.")
+    program: str
+    object: str = Field(description="What it happened to.")
+    sequence: int = Field(description="Counts the events of one object from 1, in the order they were told.")
+    phase: PhaseName = Field(
+        description="`pending`: seen in a block that may be undone; `final`: it can't be; `reverted`: it was undone."
+    )
+    data: dict[str, Any]
+
+
+class EventPageOut(BaseModel):
+    items: list[EventOut]
+    cursor: str | None = Field(
+        description="Asks for what follows. From the newest back, null where there is nothing older; from the oldest "
+        "on it stays, for more will be told."
+    )
+
+
+@router.get(
+    "/v1/events",
+    response_model=EventPageOut,
+    responses=problems("bad_input", *TROUBLES),
+    dependencies=[READ],
+    summary="Events, the newest or the oldest first",
+)
+def list_events(
+    service: ServiceDep,
+    order: Annotated[Literal["newest", "oldest"], Query(description="Which come first.")] = "newest",
+    type: Annotated[  # noqa: A002 - the field's own name
+        list[EventType] | None, Query(max_length=len(EventType), description="Only these types.")
+    ] = None,
+    wallet: Annotated[Wallet | None, Query(description="Only what is about this wallet.")] = None,
+    object: Annotated[  # noqa: A002
+        str | None, Query(max_length=LONGEST_OBJECT, description="Only what is about this object.")
+    ] = None,
+    cursor: CursorDep = "",
+    limit: LimitDep = 100,
+) -> dict[str, Any]:
+    """Whoever reads on with `order=oldest` from the last `cursor` misses nothing."""
+    found = telling.page(
+        service.app,
+        service.opened,
+        newest_first=order == "newest",
+        types=type or (),
+        wallet=wallet,
+        of=object,
+        cursor=cursor,
+        limit=limit,
+    )
+    return {"items": found.events, "cursor": found.cursor}
+
+
+@router.get(
+    "/v1/events/{event_id}",
+    response_model=EventOut,
+    responses=problems("unknown", *TROUBLES),
+    dependencies=[READ],
+    summary="One event",
+)
+def event(
+    event_id: Annotated[str, Path(description="The `id` of an event.", max_length=64)], service: ServiceDep
+) -> dict[str, Any]:
+    return telling.find(service.app, service.opened, event_id)
