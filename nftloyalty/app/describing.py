@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened
 from nftloyalty.domain.address import Address
-from nftloyalty.domain.intent import IntentState, Kind
+from nftloyalty.domain.intent import IntentState, Kind, request_key
 from nftloyalty.domain.program import Program
 from nftloyalty.domain.times import at, last_day
-from nftloyalty.domain.words import SkipCode
+from nftloyalty.domain.words import STAMP_TYPES, SkipCode
 from nftloyalty.errors import BadInput, Problem, Unknown
 from nftloyalty.store import index, intents, requests
 from nftloyalty.store.engine import read
@@ -149,15 +149,30 @@ def page(
     The phase final is asked of our books alone: what the index has not reached yet is among it, and is told as pending.
     Raises BadInput for a cursor that was not given out.
     """
-    filters = Filters(kinds, _STATES[phase] if phase else (), wallet, since, until)
     before = row_of(cursor)
     limit = max(1, min(limit, MOST_ON_A_PAGE))
     with read(app.engine) as tx:
+        mints = _mints_of(tx, opened, wallet) if wallet is not None else ()
+        filters = Filters(kinds, _STATES[phase] if phase else (), wallet, mints, since, until)
         final = final_number(tx, opened.row.id)
         rows = requests.page(tx, opened.row.id, filters, before=before, limit=limit + 1)
     more = len(rows) > limit
     told = [described(opened.program, row, final) for row in rows[:limit]]
     return Page(told, str(rows[limit - 1].id) if more else None)
+
+
+def _mints_of(tx: Connection, opened: Opened, wallet: Address) -> list[int]:
+    """The rows of everything that was ever asked to be minted to a wallet, by the request keys that it can have."""
+    found: list[int] = []
+    generation = 0
+    left = [(Kind.MINT_CARD, 0), *((Kind.MINT_STAMP, number) for number in range(1, STAMP_TYPES + 1))]
+    while left:
+        keys = {request_key(opened.program.id, *each, wallet, generation): each for each in left}
+        known = requests.standings(tx, opened.attached.row, list(keys))
+        found += [standing.id for standing in known.values()]
+        left = [each for key, each in keys.items() if key in known]
+        generation += 1
+    return found
 
 
 def row_of(cursor: str) -> int | None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     String,
+    and_,
     bindparam,
     func,
     literal,
@@ -34,6 +35,8 @@ CLOCKS_APART = timedelta(minutes=5)
 """By how much the clocks of two processes that accept intents may differ, and one's place in the order with them."""
 
 PENDING = (IntentState.RECEIVED, IntentState.BATCHED, IntentState.INCLUDED)
+# As the index of such rows alone has it.
+_NO_MINT = "intents.kind NOT IN ('mint-card', 'mint-stamp')"
 STOPPED = (IntentState.REJECTED, IntentState.CANCELLED)
 
 
@@ -97,11 +100,16 @@ def mintable_again(tx: Connection, program: int, stamp_type: int, wallets: Colle
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which intents of a program are asked for. `states` empty = any; `recipient` None = anybody's; they were accepted
-    at `since` or later, and before `until`."""
+    at `since` or later, and before `until`.
+
+    `mints` are the rows of the recipient's own mints, which are known by their request keys: an index of all recipients
+    would be written to for every mint, each time at another place.
+    """
 
     kinds: Sequence[Kind]
     states: Sequence[IntentState] = ()
     recipient: str | None = None
+    mints: Sequence[int] = ()
     since: datetime | None = None
     until: datetime | None = None
 
@@ -126,19 +134,16 @@ def page(tx: Connection, program: int, filters: Filters, *, before: int | None =
         conditions += _within(filters.states)
     newest = intents.c.id.desc()
     if filters.recipient is not None:
-        # A wallet has few. SQLite would go by the kind, and so by everybody's: it must not see that this is the kind.
-        kind = intents.c.kind.concat(literal_column("''"))
-        conditions += [intents.c.recipient == filters.recipient, kind.in_(filters.kinds)]
-        return [IntentRow(*row) for row in tx.execute(select(intents).where(*conditions).order_by(newest).limit(limit))]
-    # Of each kind by itself they come in order from the index.
+        # SQLite would go by the kind, and so by everybody's: it must not see that this is the kind.
+        conditions.append(intents.c.kind.concat(literal_column("''")).in_(filters.kinds))
+        others = and_(intents.c.recipient == filters.recipient, literal_column(_NO_MINT))
+        ways = [intents.c.id.in_(filters.mints), others]
+    else:
+        # Of each kind by itself they come in order from the index.
+        ways = [intents.c.kind == kind for kind in dict.fromkeys(filters.kinds)]
     found = [
-        [
-            IntentRow(*row)
-            for row in tx.execute(
-                select(intents).where(*conditions, intents.c.kind == kind).order_by(newest).limit(limit)
-            )
-        ]
-        for kind in dict.fromkeys(filters.kinds)
+        [IntentRow(*row) for row in tx.execute(select(intents).where(way, *conditions).order_by(newest).limit(limit))]
+        for way in ways
     ]
     return list(islice(merge(*found, key=lambda row: -row.id), limit))
 

@@ -264,9 +264,15 @@ intents = Table(
         **_only("state IN ('received', 'batched')"),
     ),
     Index("ix_intents_slot", "slot"),
-    # For pages of what was asked for. Most of a sender's steps change nothing in the first two.
+    # For pages of what was asked for. A wallet's mints are found by their request keys.
     Index("ix_intents_program_kind_id", "program", "kind", "id"),
-    Index("ix_intents_recipient_program_id", "recipient", "program", "id"),
+    Index(
+        "ix_intents_recipient_program_id",
+        "recipient",
+        "program",
+        "id",
+        **_only("kind NOT IN ('mint-card', 'mint-stamp')"),
+    ),
     Index("ix_intents_pending", "program", "kind", "id", **_only("state IN ('received', 'batched', 'included')")),
     Index("ix_intents_stopped", "program", "kind", "id", **_only("state IN ('rejected', 'cancelled')")),
 )

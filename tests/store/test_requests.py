@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -82,12 +83,15 @@ def test_a_page_holds_what_passes_every_filter(engine: Engine, ground: Ground) -
             intents.accept(tx, new_intent(ground, number), NOW + timedelta(hours=number))[0] for number in range(10)
         ]
         (stamp,) = accepted(tx, ground, [3], kind=Kind.MINT_STAMP, stamp_type=1)
+        (claim,) = accepted(tx, ground, [3], kind=Kind.CLAIM_STAMP, stamp_type=1)
+        accepted(tx, ground, [4], kind=Kind.CLAIM_STAMP, stamp_type=1)
+        places = {row.id: place for place, row in enumerate(rows)} | {stamp.id: -1, claim.id: -2}
         intents.reject(tx, [rows[2].id, rows[5].id], NOW, error="no")
         intents.cancel(tx, [rows[7].id], NOW)
 
         def page(kinds: tuple[Kind, ...] = CARDS, **filters: object) -> list[int]:
             found = requests.page(tx, ground.program, Filters(kinds, **filters), limit=100)  # type: ignore[arg-type]
-            return sorted(next((place for place, row in enumerate(rows) if row.id == each.id), -1) for each in found)
+            return sorted(places[each.id] for each in found)
 
         assert page() == list(range(10))
         assert page(states=STOPPED) == [2, 5, 7]
@@ -95,15 +99,16 @@ def test_a_page_holds_what_passes_every_filter(engine: Engine, ground: Ground) -
         assert page(states=PENDING) == [0, 1, 3, 4, 6, 8, 9]
         assert page(states=(IntentState.FINAL,)) == []
         assert page(states=(IntentState.REJECTED, IntentState.RECEIVED)) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
-        assert page(recipient=wallet(3)) == [3]
-        assert page((*CARDS, Kind.MINT_STAMP), recipient=wallet(3)) == [-1, 3]
-        assert page(recipient=wallet(3), states=STOPPED) == []
+        mine: dict[str, Any] = {"recipient": wallet(3), "mints": [rows[3].id, stamp.id]}
+        assert page(**mine) == [3]
+        assert page((*CARDS, Kind.MINT_STAMP), **mine) == [-1, 3]
+        assert page((*CARDS, Kind.CLAIM_STAMP), **mine) == [-2, 3]
+        assert page(**mine, states=STOPPED) == []
         assert page(since=NOW + timedelta(hours=4)) == [4, 5, 6, 7, 8, 9]
         assert page(until=NOW + timedelta(hours=4)) == [0, 1, 2, 3]
         assert page(since=NOW + timedelta(hours=3), until=NOW + timedelta(hours=7), states=STOPPED) == [5]
         assert page(since=NOW + timedelta(days=9)) == []
         assert page(until=NOW) == []
-        assert stamp.kind is Kind.MINT_STAMP
 
 
 def test_clocks_that_differ_lose_nobody(engine: Engine, ground: Ground) -> None:
@@ -137,7 +142,7 @@ FILTERS = {
     "of no kind there is": Filters((Kind.MINT_STAMP,)),
     "pending": Filters(CARDS, PENDING),
     "stopped": Filters(CARDS, STOPPED),
-    "of a wallet": Filters(CARDS, recipient=wallet(77)),
+    "of a wallet": Filters(CARDS, recipient=wallet(77), mints=(77, 78)),
     "long ago": Filters(CARDS, until=NOW - timedelta(days=1)),
     "none yet": Filters(CARDS, since=NOW + timedelta(days=1)),
 }

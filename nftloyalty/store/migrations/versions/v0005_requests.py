@@ -74,7 +74,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_batches_program_id", "batches", ["program", "id"])
     op.create_index("ix_intents_program_kind_id", "intents", ["program", "kind", "id"])
-    op.create_index("ix_intents_recipient_program_id", "intents", ["recipient", "program", "id"])
+    no_mint = sa.text("kind NOT IN ('mint-card', 'mint-stamp')")
+    op.create_index(
+        "ix_intents_recipient_program_id",
+        "intents",
+        ["recipient", "program", "id"],
+        sqlite_where=no_mint,
+        postgresql_where=no_mint,
+    )
     for name, states in (("pending", "'received', 'batched', 'included'"), ("stopped", "'rejected', 'cancelled'")):
         some = sa.text(f"state IN ({states})")
         op.create_index(
