@@ -306,6 +306,31 @@ def test_rows_that_a_lost_database_sent_are_taken_in_and_not_sent_again(
     assert world.app.node.nonce(world.address("hot")) == 3
 
 
+def test_acts_on_members_that_a_lost_database_sent_are_taken_in_and_not_sent_again(anew: Anew, tmp_path: Path) -> None:
+    world = anew("")
+    here, wallets = world.here, [new_wallet() for _ in range(3)]
+    world.mint_outside(*wallets)
+    governing.set_tier(
+        world.app, here, wallets[2], 2, lambda: None
+    )  # by the key desk, which the books know from now on
+    wanted = [requesting.SetTier(wallet, 2) for wallet in wallets[:2]]
+    revoked = requesting.revocation(here, wallets[2], "a reason")
+    acts = []
+    for request in (requesting.tiers(world.app, here, wanted), revoked):
+        prepared = requesting.prepare(world.app, here, request)
+        with begin(world.app.engine) as tx:
+            acts += [each.row for each in requesting.accept(world.app, tx, prepared)]
+    backup = Copy(world, tmp_path)
+    assert [bring(world, "desk", act) for act in acts] == [IntentState.FINAL] * 3
+    sent = world.app.node.nonce(world.address("desk"))
+    backup.restore()
+    found = signing.look_into(world.app, here.attached, world.program, "desk")
+    assert sorted((use.finding, len(use.members)) for use in found.uses) == [(Finding.COPY, 1), (Finding.COPY, 2)]
+    signing.resume(world.app, found)
+    assert [bring(world, "desk", act) for act in acts] == [IntentState.FINAL] * 3
+    assert world.app.node.nonce(world.address("desk")) == sent
+
+
 def test_a_claim_that_another_key_took_over_in_the_lost_database_is_done(anew: Anew, tmp_path: Path) -> None:
     """Sent in once more it would be refused as used, and told as rejected though the card is there."""
     world = anew("")
