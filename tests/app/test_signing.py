@@ -310,9 +310,8 @@ def test_acts_on_members_that_a_lost_database_sent_are_taken_in_and_not_sent_aga
     world = anew("")
     here, wallets = world.here, [new_wallet() for _ in range(3)]
     world.mint_outside(*wallets)
-    governing.set_tier(
-        world.app, here, wallets[2], 2, lambda: None
-    )  # by the key desk, which the books know from now on
+    # By the key desk, which the books know from now on.
+    governing.set_tier(world.app, here, wallets[2], 2, lambda: None)
     wanted = [requesting.SetTier(wallet, 2) for wallet in wallets[:2]]
     revoked = requesting.revocation(here, wallets[2], "a reason")
     acts = []
