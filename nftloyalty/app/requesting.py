@@ -58,7 +58,8 @@ class SetTier:
 
 @dataclass(frozen=True)
 class Wish:
-    """One act on one wallet, found possible. `args` is what its calldata needs, and `what` says it to people."""
+    """One act on one wallet, found possible. `args` is what its calldata needs, and under `what` a
+    sentence for people."""
 
     kind: Kind
     wallet: Address
