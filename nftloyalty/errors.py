@@ -6,6 +6,7 @@
     ├── KeyProblem                a key is missing, exists already, its password is wrong, or its keeper refuses
     │   └── KeyUnreachable        whoever keeps the key does not answer now; waiting may help
     ├── ProgramProblem            the program is not open, or differs from what was asked
+    │   └── SignedElsewhere       somebody must sign whose key is not here
     ├── ChainProblem
     │   ├── NodeUnreachable       no answer from the node
     │   ├── NodeRefused           the node answered with a JSON-RPC error
@@ -92,6 +93,12 @@ class KeyUnreachable(KeyProblem):
 
 class ProgramProblem(LoyaltyError):
     code = "program_problem"
+
+
+class SignedElsewhere(ProgramProblem):
+    """The power lies with an address whose key is not here, and for which nobody sends. Nothing was accepted."""
+
+    code = "signed_elsewhere"
 
 
 class ChainProblem(LoyaltyError):

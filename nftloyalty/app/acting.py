@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from nftloyalty.app.calls import ACTS
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, key_name, signer_of
 from nftloyalty.app.opening import Attached
 from nftloyalty.app.pricing import offered
 from nftloyalty.app.sending import work
 from nftloyalty.chain import sender
+from nftloyalty.chain.signer import Signer
+from nftloyalty.domain.act import UNFINISHED
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind
 from nftloyalty.errors import ChainProblem, OutOfFunds
@@ -22,7 +25,6 @@ from nftloyalty.store.intents import Group, IntentRow, NewIntent
 TRIAL_GAS = 16_000_000
 # An operator waits in front of one act, and running the command again goes on with it.
 RETRY_PAUSES = (0.5, 1.0)
-UNFINISHED = frozenset({IntentState.RECEIVED, IntentState.BATCHED})
 
 
 @dataclass(frozen=True)
@@ -82,21 +84,38 @@ def perform(
     if name is None:
         return Unsigned(signer=address, to=act.to, data=act.data)
     if begun is None:
-        _check_funds(app, address, act)
+        check_funds(app, address, act.to, act.data, act.value_wei)
     signer = signer_of(app, name)
     public_id = begun.public_id if begun is not None else _accept(app, attached, act, address, program)
+    row = bring(app, attached, signer, public_id, finality_blocks=finality_blocks, tick=tick)
+    return done_by(row, act.what)
 
-    def current() -> IntentRow:
-        with read(app.engine) as tx:
-            return intents.get(tx, public_id)
+
+def bring(
+    app: App,
+    attached: Attached,
+    signer: Signer,
+    public_id: str,
+    *,
+    finality_blocks: int | None,
+    tick: Callable[[], None],
+    ours: bool = True,
+) -> IntentRow:
+    """Send with this key until the intent has ended one way or the other, as far as a block tells.
+
+    What stops that is raised, and the intent is taken back if it is `ours`, asked for by who waits here, and nothing
+    was signed for it yet.
+    """
 
     def done() -> bool:
         with read(app.engine) as tx:
             row = intents.get(tx, public_id)
-            return row.state not in UNFINISHED or _reverted(tx, row)
+            return row.state not in UNFINISHED or (row.kind in ACTS and _reverted(tx, row))
 
+    with read(app.engine) as tx:
+        asked = intents.get(tx, public_id)
     try:
-        group = Group(program, act.kind, 0)
+        group = Group(asked.program, asked.kind, asked.stamp_type)
         work(
             app,
             attached,
@@ -109,13 +128,19 @@ def perform(
         )
     except BaseException:
         # Also when the operator stops it: what was not signed yet must not be done by the next command.
-        _take_back(app, public_id)
+        if ours:
+            _take_back(app, public_id)
         raise
-    row = current()
+    with read(app.engine) as tx:
+        return intents.get(tx, public_id)
+
+
+def done_by(row: IntentRow, what: str) -> Done:
+    """How an intent ended. Raises ChainProblem if nothing came of it."""
     if row.tx_hash is None or row.block_number is None or row.state in (IntentState.REJECTED, IntentState.CANCELLED):
         withdrawn = row.state is IntentState.CANCELLED
         why = "it was withdrawn before it was sent" if withdrawn else row.error or "the transaction was reverted"
-        raise ChainProblem(f"could not {act.what}: {why}")
+        raise ChainProblem(f"could not {what}: {why}")
     return Done(tx_hash=row.tx_hash, block=row.block_number, final=row.state == IntentState.FINAL)
 
 
@@ -130,11 +155,12 @@ def generations(tx: Connection, chain: int, key: str) -> list[IntentRow]:
             return rows
 
 
-def _check_funds(app: App, address: Address, act: Act) -> None:
+def check_funds(app: App, address: Address, to: Address | None, data: bytes, value_wei: int = 0) -> None:
+    """Raises OutOfFunds if the address can't pay for this call now."""
     has = app.node.balance(address)
-    if has >= act.value_wei + offered(app, TRIAL_GAS):
+    if has >= value_wei + offered(app, TRIAL_GAS):
         return
-    needs = act.value_wei + offered(app, sender.estimate(app.node, address, act.to, act.data, act.value_wei))
+    needs = value_wei + offered(app, sender.estimate(app.node, address, to, data, value_wei))
     if has < needs:
         raise OutOfFunds(address, has, needs)
 

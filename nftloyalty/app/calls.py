@@ -1,10 +1,11 @@
 """What a group of intents says to which contract."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from nftloyalty.chain.contracts import Membership, Stamps
+from nftloyalty.chain.logs import Event
 from nftloyalty.domain import words
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import Kind
@@ -14,14 +15,29 @@ from nftloyalty.store.programs import ProgramRow
 
 _Voucher = TypeVar("_Voucher", CardVoucher, StampVoucher)
 
-BATCHED_KINDS = frozenset({Kind.MINT_CARD, Kind.MINT_STAMP})
+MINTS = frozenset({Kind.MINT_CARD, Kind.MINT_STAMP})
+
+MANAGED = frozenset({Kind.RENEW, Kind.SET_TIER})
+"""What a manager does to many cards at once."""
+
+BATCHED_KINDS = MINTS | MANAGED
 """Kinds of which many go into one transaction; of all others each intent is a transaction of its own."""
 
 CLAIMS = frozenset({Kind.CLAIM_CARD, Kind.CLAIM_STAMP})
 """A voucher is sent in by anybody: for these no power is needed."""
 
 ACTS = frozenset({Kind.CALL, Kind.DEPLOY})
-"""An operator's acts. One that fails is over: it is done again only when it is asked for again."""
+"""Acts over the whole program, at whose end their operator waits. One that fails is over: it is done again only when it
+is asked for again."""
+
+EVENTS: Mapping[Kind, Event] = {
+    Kind.RENEW: Event("LoyaltyMembership", "TokenExpiryUpdated"),
+    Kind.SET_TIER: Event("LoyaltyMembership", "MemberSet"),
+    Kind.REVOKE_CARD: Event("LoyaltyMembership", "CardRevoked"),
+    Kind.READMIT: Event("LoyaltyMembership", "Readmitted"),
+    Kind.REVOKE_STAMP: Event("LoyaltyStamps", "StampRevoked"),
+}
+"""By what the contracts tell that an act on one member was done."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +50,13 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Minted:
-    """What a transaction must mint or skip: token ids of `contract`, in the order of its intents."""
+class Proof:
+    """What a transaction must tell of: token ids of `contract`, in the order of its intents, each as minted or skipped;
+    or, where there is an `event`, by that or as skipped."""
 
     contract: Address
     token_ids: tuple[int, ...]
+    event: Event | None
 
 
 def build(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
@@ -49,13 +67,14 @@ def build(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
     return _BUILDERS[intents[0].kind](intents, program)
 
 
-def minted_by(kind: Kind, program: ProgramRow | None, members: Sequence[Passenger]) -> Minted | None:
-    """What the transaction of these intents must show for each of them; None for a call that mints nothing."""
+def proof_of(kind: Kind, program: ProgramRow | None, members: Sequence[Passenger]) -> Proof | None:
+    """What the transaction of these intents must show for each of them; None where its success is all there is."""
     if program is None or kind in ACTS:
         return None
-    cards = kind in (Kind.MINT_CARD, Kind.CLAIM_CARD)
-    contract = program.membership if cards else program.stamps
-    return Minted(contract, tuple(each.stamp_type << 160 | int(str(each.recipient), 16) for each in members))
+    stamps = kind in (Kind.MINT_STAMP, Kind.CLAIM_STAMP, Kind.REVOKE_STAMP)
+    contract = program.stamps if stamps else program.membership
+    token_ids = tuple(each.stamp_type << 160 | int(str(each.recipient), 16) for each in members)
+    return Proof(contract, token_ids, EVENTS.get(kind))
 
 
 def _recipient(intent: Batchable) -> Address:
@@ -66,7 +85,7 @@ def _recipient(intent: Batchable) -> Address:
 
 def _of(program: ProgramRow | None) -> ProgramRow:
     if program is None:
-        raise ValueError("an intent that mints belongs to a program")
+        raise ValueError("what is minted or done to a member belongs to a program")
     return program
 
 
@@ -103,6 +122,36 @@ def _voucher(intent: Batchable, kind: type[_Voucher]) -> tuple[SignedVoucher, _V
     return signed, signed.voucher
 
 
+def _renew(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
+    items = []
+    for intent in intents:
+        items.append(words.renewal_item(_recipient(intent), intent.args["expires_at"], intent.args["expected"]))
+    return Call(_of(program).membership, Membership.encode_renew_batch(items))
+
+
+def _set_tier(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
+    items = [words.tier_item(_recipient(intent), intent.args["tier"]) for intent in intents]
+    return Call(_of(program).membership, Membership.encode_set_tier_batch(items))
+
+
+def _revoke_card(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
+    (intent,) = intents
+    return Call(_of(program).membership, Membership.encode_revoke(_recipient(intent), intent.args["reason"]))
+
+
+def _revoke_stamp(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
+    (intent,) = intents
+    may_return, reason = intent.args["may_return"], intent.args["reason"]
+    data = Stamps.encode_revoke_stamp(_recipient(intent), intent.stamp_type, may_return, reason)
+    return Call(_of(program).stamps, data)
+
+
+def _readmit(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
+    (intent,) = intents
+    tier, expires_at = intent.args["tier"], intent.args["expires_at"]
+    return Call(_of(program).membership, Membership.encode_readmit(_recipient(intent), tier, expires_at))
+
+
 def _plain(intents: Sequence[Batchable], program: ProgramRow | None) -> Call:
     args = intents[0].args
     return Call(args["to"], bytes.fromhex(args["data"][2:]), int(args.get("value_wei", "0")))
@@ -113,6 +162,11 @@ _BUILDERS: dict[Kind, Callable[[Sequence[Batchable], ProgramRow | None], Call]] 
     Kind.MINT_STAMP: _mint_stamps,
     Kind.CLAIM_CARD: _claim_card,
     Kind.CLAIM_STAMP: _claim_stamp,
+    Kind.RENEW: _renew,
+    Kind.SET_TIER: _set_tier,
+    Kind.REVOKE_CARD: _revoke_card,
+    Kind.REVOKE_STAMP: _revoke_stamp,
+    Kind.READMIT: _readmit,
     Kind.CALL: _plain,
     Kind.DEPLOY: _plain,
 }

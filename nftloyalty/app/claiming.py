@@ -1,11 +1,13 @@
 """Vouchers: made by the brand's signer, sent in by the member, relayed by us."""
 
-import re
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from nftloyalty.app import describing
+from nftloyalty.app.calls import CLAIMS
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of, signer_of
 from nftloyalty.app.opening import Opened
@@ -26,34 +28,61 @@ from nftloyalty.domain.voucher import (
     to_json,
 )
 from nftloyalty.domain.words import Role, SkipCode
-from nftloyalty.errors import BadInput, Problem, ProgramProblem, Unknown
+from nftloyalty.errors import BadInput, Problem, ProgramProblem
 from nftloyalty.store import intents, signers, vouchers
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow, NewIntent
-from nftloyalty.store.tables import Phase, VoucherKind
-
-_ID = re.compile(r"[a-z0-9_]{1,64}")
-
+from nftloyalty.store.tables import VoucherKind
 
 # ------------------------------------------------------------------------------------------------------------- making
+
+
+@dataclass(frozen=True)
+class Made:
+    """A voucher that was signed and that these books do not hold yet; it is good for a claim all the same."""
+
+    signed: SignedVoucher
+    new: vouchers.NewVoucher
 
 
 def create_card(
     app: App, opened: Opened, to: Address, *, tier: int, expires_at: int, deadline: datetime
 ) -> SignedVoucher:
-    """Sign a voucher for one card. Raises ProgramProblem if the key is no SIGNER or `deadline` is past."""
-    epoch = _ready_to_sign(app, opened, deadline)
-    voucher = CardVoucher(to=to, tier=tier, expires_at=expires_at, epoch=epoch, deadline=int(deadline.timestamp()))
-    digest = signatures.card_voucher_digest(opened.attached.chain_id, opened.membership.address, voucher)
-    return _sign_and_keep(app, opened, voucher, opened.membership.address, digest)
+    """Sign a voucher for one card and keep it. Raises as `sign_card`. Made twice, it is two rows, and one card."""
+    made = sign_card(app, opened, to, tier=tier, expires_at=expires_at, deadline=deadline)
+    with begin(app.engine) as tx:
+        keep(app, tx, made)
+    return made.signed
 
 
 def create_stamp(app: App, opened: Opened, to: Address, *, stamp_type: int, deadline: datetime) -> SignedVoucher:
-    """Sign a voucher for one stamp. Raises as `create_card`."""
+    """Sign a voucher for one stamp and keep it, as `create_card`."""
+    made = sign_stamp(app, opened, to, stamp_type=stamp_type, deadline=deadline)
+    with begin(app.engine) as tx:
+        keep(app, tx, made)
+    return made.signed
+
+
+def sign_card(app: App, opened: Opened, to: Address, *, tier: int, expires_at: int, deadline: datetime) -> Made:
+    """Sign a voucher for one card; asks the node, and whoever keeps the key. Raises ProgramProblem if the key is no
+    SIGNER or `deadline` is past."""
+    epoch = _ready_to_sign(app, opened, deadline)
+    voucher = CardVoucher(to=to, tier=tier, expires_at=expires_at, epoch=epoch, deadline=int(deadline.timestamp()))
+    digest = signatures.card_voucher_digest(opened.attached.chain_id, opened.membership.address, voucher)
+    return _sign(app, opened, voucher, opened.membership.address, digest)
+
+
+def sign_stamp(app: App, opened: Opened, to: Address, *, stamp_type: int, deadline: datetime) -> Made:
+    """Sign a voucher for one stamp. Asks and raises as `sign_card`."""
     epoch = _ready_to_sign(app, opened, deadline)
     voucher = StampVoucher(to=to, stamp_type=stamp_type, epoch=epoch, deadline=int(deadline.timestamp()))
     digest = signatures.stamp_voucher_digest(opened.attached.chain_id, opened.stamps.address, voucher)
-    return _sign_and_keep(app, opened, voucher, opened.stamps.address, digest)
+    return _sign(app, opened, voucher, opened.stamps.address, digest)
+
+
+def keep(app: App, tx: Connection, made: Made) -> vouchers.VoucherRow:
+    """Store it in this transaction, so that it can be listed and handed out again."""
+    return vouchers.add(tx, made.new, app.now())
 
 
 def _ready_to_sign(app: App, opened: Opened, deadline: datetime) -> int:
@@ -70,7 +99,7 @@ def _ready_to_sign(app: App, opened: Opened, deadline: datetime) -> int:
     return powers.voucher_epoch
 
 
-def _sign_and_keep(app: App, opened: Opened, voucher: Voucher, contract: Address, digest: bytes) -> SignedVoucher:
+def _sign(app: App, opened: Opened, voucher: Voucher, contract: Address, digest: bytes) -> Made:
     signer = signer_of(app, opened.program.powers.signers[0])
     signed = SignedVoucher(voucher, opened.attached.chain_id, contract, signer.address, signer.sign_digest(digest))
     new = vouchers.NewVoucher(
@@ -82,9 +111,7 @@ def _sign_and_keep(app: App, opened: Opened, voucher: Voucher, contract: Address
         signer=signer.address,
         signature="0x" + signed.signature.hex(),
     )
-    with begin(app.engine) as tx:
-        vouchers.add(tx, new, app.now())
-    return signed
+    return Made(signed, new)
 
 
 def obstacle(app: App, opened: Opened, to: Address, stamp_type: int = 0) -> str | None:
@@ -110,8 +137,28 @@ def obstacle(app: App, opened: Opened, to: Address, stamp_type: int = 0) -> str 
 # ----------------------------------------------------------------------------------------------------------- claiming
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A voucher that was found good, to be taken in and sent by `relay`."""
+
+    opened: Opened
+    signed: SignedVoucher
+    kind: Kind
+    key: str
+    relay: Address
+
+
 def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
-    """Take a voucher in; a worker sends it. The same voucher again gives the same intent and sends nothing more.
+    """Take a voucher in; a worker sends it. The same voucher again gives the same intent and sends nothing more. Raises
+    as `prepare_claim`."""
+    claim = prepare_claim(app, opened, signed)
+    with begin(app.engine) as tx:
+        return take_claim(app, tx, claim)
+
+
+def prepare_claim(app: App, opened: Opened, signed: SignedVoucher) -> Claim | IntentRow:
+    """Look whether a voucher can be taken in; the node is asked, and nothing is written. One that was taken in before
+    is answered with what became of it.
 
     Raises BadInput for another program's voucher or a bad signature, VoucherExpired, and Reverted with the contract's
     reason if it would not land.
@@ -132,8 +179,8 @@ def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
     if problems:
         raise BadInput("voucher", problems)
     kind = Kind.CLAIM_CARD if is_card else Kind.CLAIM_STAMP
-    stamp_type = signed.voucher.stamp_type if isinstance(signed.voucher, StampVoucher) else 0
-    key = f"{request_key(opened.program.id, kind, stamp_type, signed.voucher.to)}|{opened.row.id}|{digest.hex()[:32]}"
+    wanted = request_key(opened.program.id, kind, _stamp_type(signed), signed.voucher.to)
+    key = f"{wanted}|{opened.row.id}|{digest.hex()[:32]}"
     with read(app.engine) as tx:
         known = intents.by_keys(tx, opened.attached.row, [key]).get(key)
     if known is not None and known.state not in (IntentState.REJECTED, IntentState.CANCELLED):
@@ -145,33 +192,34 @@ def accept_claim(app: App, opened: Opened, signed: SignedVoucher) -> IntentRow:
     refusal = sender.refusal(app.node, relay, contract, _calldata(signed))
     if refusal is not None:
         raise refusal
-    with begin(app.engine) as tx:
-        new = NewIntent(
-            public_id=app.new_id("int"),
-            chain=opened.attached.row,
-            program=opened.row.id,
-            signer=signers.register(tx, opened.attached.row, relay).id,
-            kind=kind,
-            stamp_type=stamp_type,
-            recipient=signed.voucher.to,
-            args=signed_to_json(signed),
-            request_key=key,
-        )
-        # A claim that failed while the voucher could not land is taken up again now that it can.
-        intents.ask_again(tx, [new], app.now())
-        row, _created = intents.accept(tx, new, app.now())
+    return Claim(opened, signed, kind, key, relay)
+
+
+def take_claim(app: App, tx: Connection, claim: Claim | IntentRow) -> IntentRow:
+    """Accept what `prepare_claim` answered, in this transaction. Taken in twice at once, it is one claim."""
+    if isinstance(claim, IntentRow):
+        return claim
+    chain = claim.opened.attached.row
+    new = NewIntent(
+        public_id=app.new_id("int"),
+        chain=chain,
+        program=claim.opened.row.id,
+        signer=signers.register(tx, chain, claim.relay).id,
+        kind=claim.kind,
+        stamp_type=_stamp_type(claim.signed),
+        recipient=claim.signed.voucher.to,
+        args=signed_to_json(claim.signed),
+        request_key=claim.key,
+    )
+    # A claim that failed while the voucher could not land is taken up again now that it can.
+    intents.ask_again(tx, [new], app.now())
+    row, _created = intents.accept(tx, new, app.now())
     return row
 
 
 def claim_status(app: App, opened: Opened, public_id: str) -> IntentRow:
     """Raises Unknown, also for the ids of other things than claims, and of another program's."""
-    # What is not of an id's letters may be what a database refuses to look for.
-    if _ID.fullmatch(public_id):
-        with suppress(Unknown), read(app.engine) as tx:
-            row = intents.get(tx, public_id)
-            if row.kind in (Kind.CLAIM_CARD, Kind.CLAIM_STAMP) and row.program == opened.row.id:
-                return row
-    raise Unknown("there is no claim of this id")
+    return describing.row_asked_for(app, opened, public_id, CLAIMS, "claim")
 
 
 def relay_key(opened: Opened) -> str:
@@ -182,6 +230,10 @@ def relay_key(opened: Opened) -> str:
             "program.toml names no minters, so nobody pays for claims", mend="add a key to [powers] minters"
         )
     return minters[0]
+
+
+def _stamp_type(signed: SignedVoucher) -> int:
+    return signed.voucher.stamp_type if isinstance(signed.voucher, StampVoucher) else 0
 
 
 def _is_signed(signed: SignedVoucher, digest: bytes) -> bool:
@@ -204,20 +256,5 @@ def _calldata(signed: SignedVoucher) -> bytes:
 
 
 def described(app: App, opened: Opened, row: IntentRow) -> dict[str, Any]:
-    """A claim as storefronts see it. `phase` is pending until its block can no longer be undone and ownership and gate
-    know of it, asked `final` too; `sentence` says the same to people."""
-    state = row.state
-    if state is IntentState.FINAL:
-        with read(app.engine) as tx:
-            state = describing.as_known(row, describing.final_number(tx, opened.row.id))
-    phase = describing.phase_of(state)
-    return {
-        "id": row.public_id,
-        "status_url": f"/v1/claims/{row.public_id}",
-        "phase": "rejected" if phase is Phase.REVERTED else phase.value,
-        "sentence": describing.sentence_of(state),
-        "wallet": row.recipient,
-        "transaction": row.tx_hash,
-        "block": row.block_number,
-        "reason": describing.reason_of(row),
-    }
+    """A claim as storefronts see it, and where to ask for it again."""
+    return {"status_url": f"/v1/claims/{row.public_id}", **describing.told(app, opened, row)}

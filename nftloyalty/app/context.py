@@ -44,15 +44,20 @@ def random_id(prefix: str) -> str:
 
 
 def password_from(settings: Settings) -> Callable[[str], str]:
-    """The key password of the settings, for runs without a person at the keyboard."""
+    """The key password of the settings, for runs without a person at the keyboard. A file is read once, however many
+    keys are asked for: it may be a pipe."""
+    lines_read: list[str] = []
 
     def ask(name: str) -> str:
         if settings.password is not None:
             return settings.password.reveal()
         if settings.password_file is not None:
+            if lines_read:
+                return lines_read[0]
             try:
                 with settings.password_file.open(encoding="utf-8") as lines:
-                    return lines.readline().rstrip("\r\n")
+                    lines_read.append(lines.readline().rstrip("\r\n"))
+                    return lines_read[0]
             except (OSError, UnicodeDecodeError) as failure:
                 raise KeyProblem(
                     f"the password file {settings.password_file} can't be read: {type(failure).__name__}",

@@ -1,7 +1,7 @@
 """Intents as those who asked for them see them: one by its id, and many page by page."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from nftloyalty.app.calls import CLAIMS, MINTS
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened
+from nftloyalty.domain.act import MEMBER_ACTS
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IntentState, Kind, request_key
 from nftloyalty.domain.program import Program
@@ -23,8 +25,8 @@ from nftloyalty.store.intents import IntentRow
 from nftloyalty.store.requests import Filters
 from nftloyalty.store.tables import Phase
 
-ASKED_FOR = (Kind.MINT_CARD, Kind.MINT_STAMP, Kind.CLAIM_CARD, Kind.CLAIM_STAMP)
-"""Kinds of which one is for one wallet; the others are the operator's acts."""
+ASKED_FOR = tuple(kind for kind in Kind if kind in MINTS | CLAIMS | MEMBER_ACTS)
+"""Kinds of which one is for one wallet; the others are about the whole program."""
 
 MOST_ON_A_PAGE = 1_000
 
@@ -59,7 +61,8 @@ def described(program: Program, row: IntentRow, final_number: int) -> dict[str, 
 
     `phase` is pending until its block can no longer be undone and ownership and gate know of it, asked `final` too:
     `final_number` is the newest final block of the index. It is reverted if nothing was done and nothing more will come
-    of it. `sentence` says the same to people. `tier` is a tier's id, null if the file does not know its number.
+    of it. `sentence` says the same to people. `tier` is a tier's id, null if the file does not know its number. Of an
+    act on a member, `what` says it to people and `because` is the reason that was given for it.
     """
     state = as_known(row, final_number)
     args = row.args.get("voucher", row.args)
@@ -73,6 +76,9 @@ def described(program: Program, row: IntentRow, final_number: int) -> dict[str, 
         "expires_at": told_time(at(expires_at)) if expires_at else None,
         "last_day": last_day(expires_at) if expires_at else None,
         "stamp": program.stamp_id(row.stamp_type) if row.stamp_type else None,
+        "what": args.get("what"),
+        "may_return": args.get("may_return"),
+        "because": args.get("reason"),
         "phase": _PHASES[state].value,
         "sentence": _SENTENCES[state],
         "transaction": row.tx_hash,
@@ -123,13 +129,26 @@ def final_number(tx: Connection, program: int) -> int:
 
 def find(app: App, opened: Opened, public_id: str) -> dict[str, Any]:
     """One intent of this program for one wallet. Raises Unknown, also for the ids of other things."""
+    return told(app, opened, row_asked_for(app, opened, public_id))
+
+
+def told(app: App, opened: Opened, row: IntentRow) -> dict[str, Any]:
+    """As `described`, by what the index knows now."""
+    with read(app.engine) as tx:
+        return described(opened.program, row, final_number(tx, opened.row.id))
+
+
+def row_asked_for(
+    app: App, opened: Opened, public_id: str, kinds: Collection[Kind] = ASKED_FOR, what: str = "intent"
+) -> IntentRow:
+    """The program's intent of this id, if it is of one of these kinds. Raises Unknown, with `what` in its words."""
     # What is not of an id's letters may be what a database refuses to look for.
     if _ID.fullmatch(public_id):
         with suppress(Unknown), read(app.engine) as tx:
             row = intents.get(tx, public_id)
-            if row.kind in ASKED_FOR and row.program == opened.row.id:
-                return described(opened.program, row, final_number(tx, opened.row.id))
-    raise Unknown("there is nothing of this id")
+            if row.kind in kinds and row.program == opened.row.id:
+                return row
+    raise Unknown(f"there is no {what} of this id")
 
 
 def page(
@@ -157,8 +176,9 @@ def page(
         final = final_number(tx, opened.row.id)
         rows = requests.page(tx, opened.row.id, filters, before=before, limit=limit + 1)
     more = len(rows) > limit
-    told = [described(opened.program, row, final) for row in rows[:limit]]
-    return Page(told, str(rows[limit - 1].id) if more else None)
+    return Page(
+        [described(opened.program, row, final) for row in rows[:limit]], str(rows[limit - 1].id) if more else None
+    )
 
 
 def _mints_of(tx: Connection, opened: Opened, wallet: Address) -> list[int]:

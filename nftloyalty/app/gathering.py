@@ -13,7 +13,7 @@ from itertools import takewhile
 
 from sqlalchemy import Connection
 
-from nftloyalty.app.calls import ACTS, BATCHED_KINDS, Call, build
+from nftloyalty.app.calls import ACTS, BATCHED_KINDS, MANAGED, Call, build
 from nftloyalty.app.context import App
 from nftloyalty.chain import client, sender
 from nftloyalty.chain.client import Block
@@ -427,7 +427,7 @@ class Gathering:
         """
         if program is None:
             raise ValueError(f"intents of kind {group.kind} belong to a program")
-        quota = program.id, group.kind
+        quota = program.id, _quota_of(group.kind)
         if group not in self._caps:
             if group not in self._under_way:
                 with read(self.app.engine) as tx:
@@ -450,7 +450,7 @@ class Gathering:
         group = ready.group
         if group in self._caps and group.program is not None:
             self._caps[group] -= count
-            self._rooms[group.program, group.kind] -= count
+            self._rooms[group.program, _quota_of(group.kind)] -= count
 
     def _gas_cap(self) -> int:
         """The most that a transaction may use here."""
@@ -493,6 +493,8 @@ def _under_way(tx: Connection, group: Group) -> tuple[int, int]:
     program = group.program
     if program is None:
         return 0, 0
+    if group.kind in MANAGED:
+        return sum(intents.under_way(tx, program, kind) for kind in (*MANAGED, Kind.REVOKE_CARD)), 0
     claims = Kind.CLAIM_CARD if group.kind is Kind.MINT_CARD else Kind.CLAIM_STAMP
     mints = intents.under_way(tx, program, group.kind)
     # There is one type of card.
@@ -500,7 +502,16 @@ def _under_way(tx: Connection, group: Group) -> tuple[int, int]:
     return mints, alike + intents.under_way(tx, program, claims, group.stamp_type)
 
 
+def _quota_of(kind: Kind) -> Kind:
+    """Kinds of which the same is told share one daily quota; the mints of cards and of stamps have one each."""
+    return Kind.RENEW if kind in MANAGED else kind
+
+
 def _supply(app: App, program: ProgramRow, group: Group, head: Block) -> Supply:
+    if group.kind in MANAGED:
+        quota = Membership(app.node, program.membership).quota_of(QuotaKind.MANAGE, head.hash)
+        # Of cards that are there already, the day's quota is the only bound.
+        return Supply(quota.limit, 0, quota)
     if group.kind is Kind.MINT_CARD:
         return Membership(app.node, program.membership).supply(head.hash)
     return Stamps(app.node, program.stamps).supply(group.stamp_type, head.hash)

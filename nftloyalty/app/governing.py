@@ -4,33 +4,29 @@ Each act names the key that should do it; where the power lies with an address w
 transaction to sign there is handed back instead.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from nftloyalty.app.acting import Done, Unsigned, generations
+from nftloyalty.app import requesting
+from nftloyalty.app.acting import Done, Unsigned, bring, check_funds, done_by
 from nftloyalty.app.context import App
-from nftloyalty.app.keyring import address_of, key_name
+from nftloyalty.app.keyring import address_of, key_name, signer_of
 from nftloyalty.app.opening import Opened
 from nftloyalty.app.powers import Tick, act_on, guardian_of, membership_act, owner_of, said, with_role
-from nftloyalty.chain.contracts import Membership, QuotaKind, Stamps
-from nftloyalty.chain.logs import skipped
+from nftloyalty.app.requesting import Prepared, Renew, Request, SetTier, Wish
+from nftloyalty.app.waiting import telling_what_stays
+from nftloyalty.chain import sender
+from nftloyalty.chain.contracts import Membership, QuotaKind
+from nftloyalty.domain.act import UNFINISHED
 from nftloyalty.domain.address import Address
-from nftloyalty.domain.intent import IntentState
+from nftloyalty.domain.intent import IntentState, Kind
 from nftloyalty.domain.refusal import skip_mend
-from nftloyalty.domain.times import shown_end
-from nftloyalty.domain.words import (
-    CardWord,
-    Flag,
-    Role,
-    SkipCode,
-    card_token_id,
-    renewal_expiry,
-    renewal_item,
-    tier_item,
-)
+from nftloyalty.domain.words import Role, SkipCode
 from nftloyalty.errors import ChainProblem, ProgramProblem
-from nftloyalty.store import intents, signers, slots
+from nftloyalty.store import intents, signers
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow
 
@@ -177,50 +173,30 @@ def complete_handover(app: App, opened: Opened, new_owner: str, tick: Tick) -> D
 
 
 # ------------------------------------------------------------------------------------------------------------- members
+#
+# By hand: asked for as the HTTP API asks, and then sent and watched here, beside a worker or without any.
 
 
 def revoke(app: App, opened: Opened, holder: Address, reason: str, tick: Tick) -> Done | Unsigned:
     """Destroy a member's card, or bar a wallet that left; the reason is public. It comes back only by `readmit`."""
-    card = card_of(opened, holder)
-    if not card.exists and Flag.LEFT not in card.flags:
-        raise ProgramProblem(f"{holder} holds no card; nothing was sent")
-    return membership_act(
-        app,
-        opened,
-        f"revoke the card of {holder}" if card.exists else f"bar {holder}, who left",
-        Membership.encode_revoke(holder, reason),
-        with_role(app, opened, Role.MANAGER),
-        tick,
-    )
+    return _by_hand(app, opened, requesting.revocation(opened, holder, reason), tick).outcome
 
 
 def revoke_stamp(
     app: App, opened: Opened, holder: Address, stamp_type: int, may_return: bool, reason: str, tick: Tick
 ) -> Done | Unsigned:
-    data = Stamps.encode_revoke_stamp(holder, stamp_type, may_return, reason)
-    return act_on(
-        app,
-        opened,
-        f"revoke the stamp {opened.program.stamp_id(stamp_type)} of {holder}",
-        opened.stamps.address,
-        data,
-        with_role(app, opened, Role.MANAGER),
-        tick,
-    )
+    request = requesting.stamp_revocation(opened, holder, stamp_type, may_return=may_return, reason=reason)
+    return _by_hand(app, opened, request, tick).outcome
 
 
 def readmit(app: App, opened: Opened, holder: Address, tier: int, expires_at: int, tick: Tick) -> Done | Unsigned:
     """Bring back a wallet that left or was revoked, with its old member number."""
-    card = card_of(opened, holder)
-    if not card.flags & (Flag.LEFT | Flag.REVOKED):
-        raise ProgramProblem(
-            f"{holder} {'holds a card' if card.exists else 'has neither left nor been revoked'}; nothing was sent",
-            mend="" if card.exists else "mint it with `nftloyalty mint`",
-        )
-    by = with_role(app, opened, Role.MANAGER, Role.MINTER)
-    return membership_act(
-        app, opened, f"readmit {holder}", Membership.encode_readmit(holder, tier, expires_at), by, tick
-    )
+    return _by_hand(app, opened, requesting.readmission(opened, holder, tier, expires_at), tick).outcome
+
+
+def set_tier(app: App, opened: Opened, holder: Address, tier: int, tick: Tick) -> Done | Unsigned:
+    """Raises ActRefused where nothing is to be done, and ChainProblem if the contract left the card as it was."""
+    return _by_hand(app, opened, requesting.tiers(app, opened, [SetTier(holder, tier)]), tick).outcome
 
 
 @dataclass(frozen=True)
@@ -243,113 +219,108 @@ def renew(
     former one: a run that was killed before its operator heard of the result is finished by the next, not doubled. If
     somebody else renews in the same moment, nothing is added twice: the contract compares with the expiry we saw.
     """
-    key = None
+    begun = _untold(app, opened, holder, term) if term is not None else None
+    if begun is not None:
+        with _telling_of_a_skip(app, opened, holder, term):
+            outcome = _brought(app, opened, begun, tick) if begun.state in UNFINISHED else _ended(begun)
+        return Renewal(begun.args["expires_at"], outcome, begun.created_at, begun.id)
+    request = requesting.renewals(app, opened, [Renew(holder, until, term)])
+    (wish,) = request.wishes
     if term is not None:
-        key = f"{opened.program.id}|{opened.row.id}|renew|{holder}|{int(term.total_seconds())}"
-        begun = _untold(app, opened, key)
-        if begun is not None:
-            return _go_on(app, opened, holder, key, begun, tick)
-    card = card_of(opened, holder)
-    if not card.exists:
-        raise ProgramProblem(f"{holder} holds no card; nothing was sent")
-    if card.expires_at == 0:
-        raise ProgramProblem(f"the card of {holder} is for life; nothing was sent")
-    now = int(max(app.now().timestamp(), opened.attached.head.timestamp))
-    new = (
-        int(until.timestamp())
-        if until is not None
-        else max(now, card.expires_at) + int((term or timedelta()).total_seconds())
-    )
-    if new <= max(now, card.expires_at):
-        raise ProgramProblem(
-            f"the card of {holder} is valid {shown_end(card.expires_at)}, which is not earlier; nothing was sent"
-        )
-    what = f"renew the card of {holder}: valid {shown_end(new)}"
-    data = Membership.encode_renew_batch([renewal_item(holder, new, card.expires_at)])
-    by = with_role(app, opened, Role.MANAGER)
-    outcome = act_on(app, opened, what, opened.membership.address, data, by, tick, key=key)
-    act = _last(app, opened, key) if key is not None and isinstance(outcome, Done) else None
-    return _checked(app, opened, holder, Renewal(new, outcome, None, act.id if act is not None else None))
+        # Until the operator has been told, the same command means the same renewal.
+        wish = replace(wish, args={**wish.args, "told": False})
+    with _telling_of_a_skip(app, opened, holder, term):
+        made = _by_hand(app, opened, replace(request, wishes=(wish,)), tick)
+    return Renewal(wish.args["expires_at"], made.outcome, None, made.act if term is not None else None)
 
 
 def told(app: App, renewal: Renewal) -> None:
     """To be called once the operator has been told how a renewal ended."""
     if renewal.act is not None:
-        with begin(app.engine) as tx:
-            intents.mark_told(tx, renewal.act)
+        _mark_told(app, renewal.act)
 
 
-def _untold(app: App, opened: Opened, key: str) -> IntentRow | None:
-    """The last renewal of this key, if it is under way or done and nobody was told."""
-    last = _last(app, opened, key)
-    if last is None or last.args.get("told") or last.state in (IntentState.REJECTED, IntentState.CANCELLED):
-        return None
-    if last.slot is not None:
-        with read(app.engine) as tx:
-            if slots.get(tx, last.slot).succeeded is False:
-                return None
-    return last
+def _mark_told(app: App, act: int) -> None:
+    with begin(app.engine) as tx:
+        intents.mark_told(tx, act)
 
 
-def _last(app: App, opened: Opened, key: str) -> IntentRow | None:
+def _untold(app: App, opened: Opened, holder: Address, term: timedelta) -> IntentRow | None:
+    """The last renewal of this card, if a command began it with this term, and it is under way or was carried out and
+    nobody was told."""
     with read(app.engine) as tx:
-        return next(iter(generations(tx, opened.attached.row, key)[-1:]), None)
+        place = requesting.place_of(tx, opened, Wish(Kind.RENEW, holder, {}))
+    last = place.there or place.before
+    if last is None or last.state in (IntentState.REJECTED, IntentState.CANCELLED):
+        return None
+    mine = last.args.get("told") is False and last.args.get("term") == int(term.total_seconds())
+    return last if mine else None
 
 
-def _go_on(app: App, opened: Opened, holder: Address, key: str, begun: IntentRow, tick: Tick) -> Renewal:
-    """Finish, or find finished, what a former run began: with its bytes, whatever the clock says now."""
-    data = bytes.fromhex(begun.args["data"][2:])
-    expires_at = renewal_expiry(int.from_bytes(data[-32:], "big"))
-    outcome: Done | Unsigned
-    if begun.state in (IntentState.INCLUDED, IntentState.FINAL) and begun.tx_hash and begun.block_number is not None:
-        outcome = Done(begun.tx_hash, begun.block_number, begun.state is IntentState.FINAL)
-    else:
-        with read(app.engine) as tx:
-            by = signers.get(tx, begun.signer).address
-        outcome = act_on(app, opened, begun.args["what"], begun.args["to"], data, by, tick, key=key)
-    return _checked(app, opened, holder, Renewal(expires_at, outcome, begun.created_at, begun.id))
-
-
-def _checked(app: App, opened: Opened, holder: Address, renewal: Renewal) -> Renewal:
+@contextmanager
+def _telling_of_a_skip(app: App, opened: Opened, holder: Address, term: timedelta | None) -> Iterator[None]:
+    """Where the contract left the card as it was, the error is how the operator is told."""
     try:
-        _check_not_skipped(app, opened, holder, renewal.outcome)
+        yield
     except ChainProblem:
-        # The error tells how it ended.
-        told(app, renewal)
+        left_out = _untold(app, opened, holder, term) if term is not None else None
+        if left_out is not None and left_out.code is not None:
+            _mark_told(app, left_out.id)
         raise
-    return renewal
 
 
-def set_tier(app: App, opened: Opened, holder: Address, tier: int, tick: Tick) -> Done | Unsigned:
-    """Raises ProgramProblem where nothing is to be done, and ChainProblem if the contract left the card as it was."""
-    card = card_of(opened, holder)
-    if not card.exists:
-        raise ProgramProblem(f"{holder} holds no card; nothing was sent")
-    name = opened.program.tier_name(tier)
-    if card.tier == tier:
-        raise ProgramProblem(f"{holder} is {name} already; nothing was sent")
-    outcome = membership_act(
-        app,
-        opened,
-        f"make {holder} {name}",
-        Membership.encode_set_tier_batch([tier_item(holder, tier)]),
-        with_role(app, opened, Role.MANAGER),
-        tick,
-    )
-    _check_not_skipped(app, opened, holder, outcome)
-    return outcome
+@dataclass(frozen=True)
+class _Made:
+    """How an act by hand ended, and the id of its intent; None where it is signed elsewhere."""
+
+    outcome: Done | Unsigned
+    act: int | None
 
 
-def _check_not_skipped(app: App, opened: Opened, holder: Address, outcome: Done | Unsigned) -> None:
-    """A batch of one that is left out succeeds all the same: only its event tells."""
-    if not isinstance(outcome, Done):
-        return
-    (receipt,) = app.node.receipts([outcome.tx_hash])
-    code = skipped(receipt, opened.membership.address).get(card_token_id(holder)) if receipt is not None else None
-    if code is not None:
-        why = SkipCode(code)
-        raise ChainProblem(f"nothing was changed: {holder} {why.sentence}", mend=skip_mend(why))
+def _by_hand(app: App, opened: Opened, request: Request, tick: Tick) -> _Made:
+    """Ask for one act, and wait for its end. The same that was asked for before and is under way is waited for.
+
+    Raises Reverted with the contract's reason, whatever it is, and OutOfFunds before anything is accepted, and
+    ActRefused if something else is under way for this member.
+    """
+    (wish,) = request.wishes
+    by = with_role(app, opened, *request.roles)
+    call = requesting.call_of(opened, request)
+    with read(app.engine) as tx:
+        there = requesting.place_of(tx, opened, wish).there
+    if there is None:
+        refusal = sender.refusal(app.node, by, call.to, call.data)
+        if refusal is not None:
+            raise refusal
+    if key_name(app, by) is None:
+        return _Made(Unsigned(by, call.to, call.data), None)
+    if there is None:
+        check_funds(app, by, call.to, call.data)
+    with begin(app.engine) as tx:
+        (accepted,) = requesting.accept(app, tx, Prepared(opened, request, by))
+    return _Made(_brought(app, opened, accepted.row, tick, ours=accepted.new), accepted.row.id)
 
 
-def card_of(opened: Opened, holder: Address) -> CardWord:
-    return opened.membership.words_of([holder])[0]
+def _brought(app: App, opened: Opened, row: IntentRow, tick: Tick, *, ours: bool = True) -> Done:
+    """Send an act that was accepted, with the key it was accepted for, until it has ended."""
+    with read(app.engine) as tx:
+        by = signers.get(tx, row.signer).address
+    with telling_what_stays(app, opened.attached.row, opened.program.id, {row.kind}):
+        ended = bring(
+            app,
+            opened.attached,
+            signer_of(app, by),
+            row.public_id,
+            finality_blocks=opened.program.chain.finality_blocks,
+            tick=tick,
+            ours=ours,
+        )
+    return _ended(ended)
+
+
+def _ended(row: IntentRow) -> Done:
+    """Raises ChainProblem also if the contract left the card as it was: a batch of one that is left out succeeds."""
+    if row.code is not None:
+        why = SkipCode(row.code)
+        raise ChainProblem(f"nothing was changed: {row.recipient} {why.sentence}", mend=skip_mend(why))
+    return done_by(row, row.args["what"])

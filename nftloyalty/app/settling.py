@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from sqlalchemy import Connection
 
-from nftloyalty.app.calls import ACTS, minted_by
+from nftloyalty.app.calls import ACTS, EVENTS, proof_of
 from nftloyalty.app.context import App
 from nftloyalty.app.leases import Lease
 from nftloyalty.chain import logs, sender
@@ -89,7 +89,7 @@ class Watcher:
             return Watched(False, ())
         included = [slot for slot in watched if slot.state is SlotState.INCLUDED]
         missing = [slot for slot in watched if slot.state is not SlotState.INCLUDED]
-        sight = self._look([each for slot in missing for each in slot.hashes])
+        sight = self._look(missing)
         found = [
             (slot, receipt)
             for slot in missing
@@ -115,14 +115,16 @@ class Watcher:
         undone, self._undone = self._undone, False
         return Watched(moved, tuple(slot for slot in lost if slot not in passed), undone)
 
-    def _look(self, hashes: Sequence[str]) -> Sight:
+    def _look(self, missing: Sequence[WatchedSlot]) -> Sight:
         """What one node says now. As long as its head is that of the last look, so is all else.
 
         The head that counts for that is asked for before: nodes answer the parts of one message in any order.
         """
         head = self._app.node.head().hash
         if self._sight is None or self._passed or head != self._sight_at:
-            self._sight = sender.look(self._app.node, hashes, self._address)
+            hashes = [each for slot in missing for each in slot.hashes]
+            events = frozenset(EVENTS[slot.kind] for slot in missing if slot.kind in EVENTS)
+            self._sight = sender.look(self._app.node, hashes, self._address, logs.outcome_topics(events))
             self._sight_at = head
             return self._sight
         return Sight(self._sight.head, self._sight.latest_nonce, {})
@@ -237,7 +239,7 @@ class Watcher:
                 unproven = store.finalise(tx, self._lease.row, self._lease.epoch, ends, now)
                 for slot in carried_out:
                     if slot.id in unproven:
-                        error = f"transaction {slot.tx_hash} succeeded, but neither minted nor skipped this"
+                        error = f"transaction {slot.tx_hash} succeeded, but neither carried out nor skipped this"
                         count = intents.reject_unproven(tx, slot.id, error, now)
                         log.error("%s (%d intents): the contract is not the one we think", error, count)
             for slot in final:
@@ -345,18 +347,21 @@ def _parts(shown: Sequence[_Shown]) -> Iterator[list[_Shown]]:
 def _landed(
     slot: WatchedSlot, members: Sequence[Passenger], ours: dict[int, ProgramRow], receipt: Receipt
 ) -> list[Landed]:
-    """The outcome of each intent that the receipt proves; calls that mint nothing are proved by its success."""
+    """The outcome of each intent that the receipt proves; acts over the whole program are proved by its success."""
     if not receipt.succeeded or receipt.tx_hash in slot.noops:
         return []
     program = ours.get(members[0].program) if members and members[0].program is not None else None
-    minted = minted_by(slot.kind, program, members)
-    if minted is None or program is None:
+    proof = proof_of(slot.kind, program, members)
+    if proof is None or program is None:
         return [Landed(member.intent, log_index=None) for member in members]
-    outcomes = logs.outcomes(receipt, minted.contract, minted.token_ids, program.membership)
+    if proof.event is not None:
+        outcomes = logs.changes(receipt, proof.contract, proof.event, proof.token_ids)
+    else:
+        minted = logs.outcomes(receipt, proof.contract, proof.token_ids, program.membership)
+        outcomes = [minted[token_id] for token_id in proof.token_ids]
     landed = []
-    for member, token_id in zip(members, minted.token_ids, strict=True):
-        outcome = outcomes[token_id]
-        if isinstance(outcome, logs.Minted):
+    for member, outcome in zip(members, outcomes, strict=True):
+        if isinstance(outcome, logs.Minted | logs.Changed):
             landed.append(Landed(member.intent, log_index=outcome.log_index))
         elif isinstance(outcome, logs.Skipped):
             landed.append(Landed(member.intent, log_index=None, code=outcome.code))

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from nftloyalty.app.calls import ACTS, BATCHED_KINDS, CLAIMS, build
+from nftloyalty.app.calls import ACTS, BATCHED_KINDS, CLAIMS, EVENTS, build
 from nftloyalty.app.context import App
 from nftloyalty.app.gathering import program_of
 from nftloyalty.app.keyring import address_of, key_name
@@ -174,7 +174,7 @@ def look_into(app: App, attached: Attached, program: Program, name_or_address: s
         under_way = slots.open_slots(tx, row.id, slots.NOT_INCLUDED)
         waiting = intents.received_of(tx, row.id)
         # What waits for another key by these books may have changed hands by the lost ones.
-        waiting += intents.received_beside(tx, attached.row, row.id, BATCHED_KINDS | CLAIMS)
+        waiting += intents.received_beside(tx, attached.row, row.id, BATCHED_KINDS | CLAIMS | EVENTS.keys())
         ours = programs.list_all(tx, attached.row)
     nonce = app.node.nonce(address)
     _check_pool(app.node, address, max(nonce, row.next_nonce or 0))

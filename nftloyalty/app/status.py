@@ -45,6 +45,11 @@ _GAS: Mapping[Kind, int] = {
     Kind.MINT_STAMP: 33_000,
     Kind.CLAIM_CARD: 90_000,
     Kind.CLAIM_STAMP: 90_000,
+    Kind.RENEW: 12_000,
+    Kind.SET_TIER: 12_000,
+    Kind.REVOKE_CARD: 60_000,
+    Kind.REVOKE_STAMP: 60_000,
+    Kind.READMIT: 70_000,
     Kind.CALL: 120_000,
     Kind.DEPLOY: 5_000_000,
 }

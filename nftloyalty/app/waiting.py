@@ -10,6 +10,7 @@ from nftloyalty.app.gathering import Gathering
 from nftloyalty.app.keyring import key_name
 from nftloyalty.app.leases import owner_alive
 from nftloyalty.app.opening import Attached
+from nftloyalty.domain.act import MEMBER_ACTS
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import Kind
 from nftloyalty.domain.program import Program
@@ -24,6 +25,7 @@ _GO_ON = {
     Kind.MINT_STAMP: "run `nftloyalty stamp` with the same file again",
     Kind.CLAIM_CARD: "`nftloyalty serve` sends them",
     Kind.CLAIM_STAMP: "`nftloyalty serve` sends them",
+    **dict.fromkeys(MEMBER_ACTS, "run the same command again, or `nftloyalty worker`"),
     Kind.CALL: "run the same command again",
     Kind.DEPLOY: "run `nftloyalty deploy` again",
 }

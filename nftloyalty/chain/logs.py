@@ -3,7 +3,7 @@
 Only logs of our own contracts count; a receipt's success proves nothing by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,11 +29,26 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """What was to be done to the token was done here; `log_index` counts within the block."""
+
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """The receipt tells nothing of the token: the transaction reverted, did something else, or was a move."""
 
 
-Outcome = Minted | Skipped | Missing
+Outcome = Minted | Changed | Skipped | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of a contract of ours whose first indexed field is a token id."""
+
+    contract: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +62,11 @@ class OpenedProgram:
 
 
 @cache
-def outcome_topics() -> frozenset[str]:
-    """First topics of the logs that `outcomes` goes by; the stamp contract's are the same."""
-    return frozenset(event_topic("LoyaltyMembership", name) for name in ("Transfer", "Skipped", "Migrated"))
+def outcome_topics(events: frozenset[Event] = frozenset()) -> frozenset[str]:
+    """First topics of the logs that `outcomes` goes by, the stamp contract's being the same, and `changes` for these
+    events."""
+    minted = [event_topic("LoyaltyMembership", name) for name in ("Transfer", "Skipped", "Migrated")]
+    return frozenset([*minted, *(event_topic(event.contract, event.name) for event in events)])
 
 
 def outcomes(
@@ -79,16 +96,27 @@ def outcomes(
     return {token_id: found.get(token_id, Missing()) for token_id in expected}
 
 
-def skipped(receipt: Receipt, contract: Address) -> dict[int, int]:
-    """Skip code by token id, for batches that mint nothing (renewals, tier changes)."""
-    if not receipt.succeeded:
-        return {}
-    skip = event_topic("LoyaltyMembership", "Skipped")
-    return {
-        int(log.topics[1], 16): int.from_bytes(log.data, "big")
-        for log in receipt.logs
-        if log.address == contract and len(log.topics) == 2 and log.topics[0] == skip and len(log.data) == 32
-    }
+def changes(receipt: Receipt, contract: Address, event: Event, token_ids: Sequence[int]) -> list[Outcome]:
+    """What became of each item of a transaction that mints nothing, in the order it named them.
+
+    The contract tells of each item once and in order, by this event or by Skipped: a token that was named twice has two
+    ends.
+    """
+    told: dict[int, list[Outcome]] = {}
+    done, skip = event_topic(event.contract, event.name), event_topic("LoyaltyMembership", "Skipped")
+    for log in receipt.logs if receipt.succeeded else ():
+        topics = log.topics
+        if log.address != contract or len(topics) < 2:
+            continue
+        if topics[0] == done:
+            told.setdefault(int(topics[1], 16), []).append(Changed(log.index))
+        elif topics[0] == skip and len(topics) == 2 and len(log.data) == 32:
+            told.setdefault(int(topics[1], 16), []).append(Skipped(int.from_bytes(log.data, "big")))
+    found: list[Outcome] = []
+    for token_id in token_ids:
+        ends = told.get(token_id)
+        found.append(ends.pop(0) if ends else Missing())
+    return found
 
 
 def moved(receipt: Receipt, membership: Address) -> bool:

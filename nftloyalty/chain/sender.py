@@ -123,8 +123,9 @@ def fees(node: Node, ceiling: int) -> Fees:
     return Fees(max_fee, min(market.priority_fee, max_fee))
 
 
-def look(node: Node, hashes: Sequence[str], signer: Address) -> Sight:
-    """Ask one node, in one message if there are not too many hashes, about everything under way.
+def look(node: Node, hashes: Sequence[str], signer: Address, topics: frozenset[str] | None = None) -> Sight:
+    """Ask one node, in one message if there are not too many hashes, about everything under way. Of the receipts' logs
+    only those with one of `topics` are kept, by default those that tell of mints.
 
     Raises NodeUnreachable or NodeRefused if any part of the answer is missing: half a look decides nothing.
     """
@@ -135,7 +136,7 @@ def look(node: Node, hashes: Sequence[str], signer: Address) -> Sight:
             *(("eth_getTransactionReceipt", [tx_hash]) for tx_hash in hashes),
         ]
     )
-    topics = outcome_topics()
+    topics = outcome_topics() if topics is None else topics
     return Sight(
         head=node.read_block(answers[0]),
         latest_nonce=node.read_quantity("eth_getTransactionCount", answers[1]),

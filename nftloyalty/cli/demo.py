@@ -19,10 +19,9 @@ from rich.table import Table
 from nftloyalty.app import claiming, deploying, funding, minting
 from nftloyalty.app.context import App, build_app
 from nftloyalty.app.intake import Intake
-from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.minting import MintPlan
 from nftloyalty.app.opening import Opened, opened
-from nftloyalty.app.working import Worker
+from nftloyalty.app.powers import sending_keys
 from nftloyalty.cli.indexing import bring_up_to_date
 from nftloyalty.cli.session import load_program, out, read_lines
 from nftloyalty.config import Secret, Settings
@@ -73,7 +72,7 @@ def run(settings: Settings, *, exit_after: bool, port: int) -> None:
         stack.callback(app.close)
         here = _open(app)
         cards, stamps = _mint(app, here)
-        worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
+        worker = Worker(app, here, [signer_of(app, name) for name in sending_keys(app, here.program)[0]])
         bring_up_to_date(app, here)
         worker.start()
         stack.callback(worker.stop)

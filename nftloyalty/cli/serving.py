@@ -13,6 +13,7 @@ from nftloyalty.app import access, claiming, compiling, keyring
 from nftloyalty.app.context import App
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.opening import Opened, opened
+from nftloyalty.app.powers import sending_keys
 from nftloyalty.app.working import Worker
 from nftloyalty.cli import demo as demo_run
 from nftloyalty.cli.session import announce, err, out, running, session_of, until_stopped, write_text
@@ -136,8 +137,25 @@ def check_port(command: str, host: str, port: int, option: str = "--port", *, an
 
 
 def worker_of(app: App, here: Opened, *, sends: bool) -> Worker:
-    """A worker that pays with the program's first minter key, or only keeps the index."""
-    return Worker(app, here, [keyring.signer_of(app, claiming.relay_key(here))] if sends else [])
+    """A worker that pays with the program's first minter key, and does the managers' acts with those of their keys that
+    are here; or that only keeps the index."""
+    if not sends:
+        return Worker(app, here)
+    names, elsewhere = sending_keys(app, here.program)
+    managers = keyring.known_addresses(app, here.program.powers.managers)
+    theirs = [name for name in names if keyring.address_of(app, name) in managers]
+    tell_elsewhere(elsewhere)
+    relay = keyring.key_name(app, claiming.relay_key(here)) or claiming.relay_key(here)
+    return Worker(app, here, [keyring.signer_of(app, name) for name in dict.fromkeys([relay, *theirs])])
+
+
+def tell_elsewhere(managers: Sequence[str]) -> None:
+    """Say which managers' acts are not sent from here."""
+    if managers:
+        announce(
+            f"Not here: the key of manager {', '.join(managers)}. What it is asked for is sent by a worker that has "
+            "it, or signed where it lies."
+        )
 
 
 def demo(

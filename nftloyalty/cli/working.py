@@ -10,8 +10,9 @@ import typer
 from nftloyalty import logs
 from nftloyalty.app import keyring
 from nftloyalty.app.opening import opened
+from nftloyalty.app.powers import sending_keys
 from nftloyalty.app.working import Worker
-from nftloyalty.cli.serving import check_port, server_of
+from nftloyalty.cli.serving import check_port, server_of, tell_elsewhere
 from nftloyalty.cli.session import announce, running, session_of, until_stopped
 from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.errors import BadInput, Problem, ProgramProblem
@@ -30,7 +31,8 @@ def worker(
     keys: Annotated[
         list[str] | None,
         typer.Option(
-            "--key", help="Send with this key only; may be repeated. Left out: every minter's key that is here."
+            "--key",
+            help="Send with this key only; may be repeated. Left out: every minter's and manager's key that is here.",
         ),
     ] = None,
     index_only: Annotated[bool, typer.Option("--index-only", help="Send nothing; needs no key.")] = False,
@@ -60,12 +62,13 @@ def worker(
         if metrics_port is not None:
             check_port("worker", LOOPBACK, metrics_port, "--metrics-port")
         here = opened(app, program)
-        names = [] if index_only else keys or keyring.names_here(app, program.powers.minters)
+        names, elsewhere = sending_keys(app, program) if not (index_only or keys) else (keys or [], [])
         if not names and not index_only:
             raise ProgramProblem(
-                "none of the minters' keys of program.toml is here, so this worker could send nothing",
+                "none of the minters' and managers' keys of program.toml is here, so this worker could send nothing",
                 mend="put a key here with `nftloyalty keys import`, or only keep the index with --index-only",
             )
+        tell_elsewhere(elsewhere)
         at_work = Worker(app, here, [keyring.signer_of(app, name) for name in names])
         shown = nullcontext() if metrics_port is None else _shown(Service(app, here, at_work, False), metrics_port)
         with shown:

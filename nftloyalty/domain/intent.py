@@ -31,6 +31,11 @@ class Kind(StrEnum):
     MINT_STAMP = "mint-stamp"
     CLAIM_CARD = "claim-card"
     CLAIM_STAMP = "claim-stamp"
+    RENEW = "renew"
+    SET_TIER = "set-tier"
+    REVOKE_CARD = "revoke-card"
+    REVOKE_STAMP = "revoke-stamp"
+    READMIT = "readmit"
     CALL = "call"
     DEPLOY = "deploy"
 

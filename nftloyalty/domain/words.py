@@ -178,11 +178,6 @@ def renewal_item(address: Address, new: int, expected: int) -> int:
     return _pack((address_number(address), _ADDRESS_BITS), (new, 40), (expected, 40))
 
 
-def renewal_expiry(item: int) -> int:
-    """The expiry wanted by an item of `renewBatch`, in unix seconds."""
-    return item >> _ADDRESS_BITS & ((1 << 40) - 1)
-
-
 def tier_item(address: Address, tier: int) -> int:
     """Item of `setTierBatch`."""
     return _pack((address_number(address), _ADDRESS_BITS), (tier, 8))

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, literal, or_, select
 
+from nftloyalty.domain.act import MEMBER_ACTS
 from nftloyalty.domain.intent import OPEN_SLOT_STATES, IntentState, Kind, SlotState
 from nftloyalty.store.tables import (
     ProgramState,
@@ -20,7 +21,8 @@ from nftloyalty.store.tables import (
     slots,
 )
 
-# Acts are few, and each is another one: they are told by name. So many of a group are enough.
+_ACTS = MEMBER_ACTS | {Kind.CALL, Kind.DEPLOY}
+# Each act is another one: they are told by name. So many of a group are enough.
 _NAMED_ACTS = 5
 # Written out in the statement: SQLite takes an index of the waiting ones only where it can read that they are meant.
 _WAITS = intents.c.state == literal(IntentState.RECEIVED, intents.c.state.type, literal_execute=True)
@@ -217,7 +219,7 @@ def unfinished(tx: Connection, chain: int, program: int | None) -> list[Unfinish
     )
     found = []
     for slug, kind, stamp_type, signer, address, count, total, oldest in tx.execute(query).all():
-        acts = _acts(tx, chain, slug, kind, signer) if kind in (Kind.CALL, Kind.DEPLOY) else ()
+        acts = _acts(tx, chain, slug, kind, signer) if kind in _ACTS else ()
         found.append(UnfinishedGroup(slug, kind, stamp_type, signer, address, count, total - count, oldest, acts))
     return found
 

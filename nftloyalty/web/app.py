@@ -23,6 +23,7 @@ from nftloyalty.domain.access import HERE, Caller
 from nftloyalty.domain.access import Scope as Allowed
 from nftloyalty.errors import DatabaseProblem, LoyaltyError
 from nftloyalty.web import (
+    acts,
     api_keys,
     check,
     claims,
@@ -260,7 +261,7 @@ class LimitBody:
         await self.app(scope, replay, send)
 
 
-_PARTS = (programs, ownership, gate, mints, intents, claims, events, api_keys, health, metrics)
+_PARTS = (programs, ownership, gate, mints, acts, intents, claims, events, api_keys, health, metrics)
 ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in _PARTS)
 
 

@@ -4,17 +4,24 @@ import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
+from pydantic import Field
 
 from nftloyalty.app import claiming
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.voucher import signed_from_json
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ReadOnly, ServiceDep
-from nftloyalty.web.schemas import BODY_CODES, REFUSALS, TROUBLES, ClaimIn, ClaimOut, problems
+from nftloyalty.web.intents import IntentOut
+from nftloyalty.web.schemas import BODY_CODES, REFUSALS, TROUBLES, ClaimIn, problems
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["claims"])
+
+
+class ClaimOut(IntentOut):
+    status_url: str = Field(description="Ask here until `phase` is no longer `pending`.")
+
 
 ClaimId = Annotated[str, Path(description="The `id` of the answer to POST /v1/claim.")]
 
@@ -48,6 +55,6 @@ def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, A
     summary="How far a claim is",
 )
 def claim_status(claim_id: ClaimId, service: ServiceDep) -> dict[str, Any]:
-    """`pending` until it is on chain and can't be undone (`final`); `rejected` names the reason."""
+    """`pending` until it is on chain and can't be undone (`final`); `reverted` names the reason."""
     claim = claiming.claim_status(service.app, service.opened, claim_id)
     return claiming.described(service.app, service.opened, claim)

@@ -68,6 +68,12 @@ class ReadOnly(LoyaltyError):
         super().__init__("it was started to answer questions only", mend="start it without --read-only")
 
 
+def writing(service: "Service") -> None:
+    """Raises ReadOnly where the server only answers questions."""
+    if not service.takes_claims:
+        raise ReadOnly
+
+
 async def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 

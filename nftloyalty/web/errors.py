@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from nftloyalty import errors, logs
 from nftloyalty.domain.access import AccessProblem, CantRotate
+from nftloyalty.domain.act import ActRefused
 from nftloyalty.domain.voucher import VoucherExpired
 from nftloyalty.web import misfits
 from nftloyalty.web.deps import NoIdempotencyKey, NotDeclaredJson, NotJson, ReadOnly
@@ -84,6 +85,13 @@ CODES: Mapping[str, Answer] = {
     "bad_input": Answer(422, "something in the request is wrong"),
     "key_ended": Answer(409, "the API key has ended, or was rotated already"),
     **REFUSED,
+    # Acts on members.
+    "under_way": Answer(409, "something else is under way for this member"),
+    "not_held": Answer(409, "there is no such card or stamp"),
+    "done": Answer(409, "it is so already"),
+    "not_renewable": Answer(409, "a card for life can't be renewed"),
+    "expiry_not_later": Answer(409, "the card ends later already"),
+    "signed_elsewhere": Answer(409, "the power lies with a key that this program does not hold"),
     # What was asked for before.
     "idempotency_key_missing": Answer(400, "an Idempotency-Key is needed"),
     "asked_otherwise": Answer(409, "another card was asked for before, for the same wallet"),
@@ -116,7 +124,9 @@ CODES: Mapping[str, Answer] = {
 _TOLD = (
     errors.Unknown,
     errors.RequestRefused,
+    errors.SignedElsewhere,
     AccessProblem,
+    ActRefused,
     CantRotate,
     VoucherExpired,
     NotDeclaredJson,

@@ -20,7 +20,17 @@ IntentId = Annotated[str, Path(description="The `id` of an intent.", max_length=
 CursorDep = Annotated[str, Query(max_length=64, description="The `cursor` of the page before.")]
 LimitDep = Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE, description="Most on a page.")]
 PhaseName = Literal["pending", "final", "reverted"]
-KindName = Literal["mint-card", "mint-stamp", "claim-card", "claim-stamp"]
+KindName = Literal[
+    "mint-card",
+    "mint-stamp",
+    "claim-card",
+    "claim-stamp",
+    "renew",
+    "set-tier",
+    "revoke-card",
+    "revoke-stamp",
+    "readmit",
+]
 
 
 class IntentOut(BaseModel):
@@ -34,6 +44,9 @@ class IntentOut(BaseModel):
     expires_at: datetime | None = Field(description="Of a card: first moment at which it is no longer active.")
     last_day: str | None = Field(description="Of a card: last day (UTC) on which it is active.")
     stamp: str | None = Field(description="Of a stamp: its id.")
+    what: str | None = Field(description="Of an act on a member: what it does, for people.")
+    may_return: bool | None = Field(description="Of a stamp's revocation: whether the wallet may get it again.")
+    because: str | None = Field(description="Of a revocation: the reason that was given for it.")
     phase: PhaseName = Field(
         description="`pending` on its way, `final` on chain for good, `reverted` it did not happen and will not."
     )

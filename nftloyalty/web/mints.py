@@ -200,7 +200,7 @@ async def batch(request: Request, service: ServiceDep, key: IdempotencyKey = "")
 
     def ask() -> "Future[Answer]":
         body = _decoded(raw)
-        return intake.batch(body, _told_batch, _key(request, key, body))
+        return intake.batch(body, _told_batch, key_of(request, key, body))
 
     # Thousands of items are read on a thread: others are answered meanwhile.
     return _response(await asyncio.wrap_future(await asyncio.to_thread(ask)))
@@ -247,7 +247,7 @@ def batch_items(
 
 async def _one(request: Request, ask: _Ask, key: str) -> Response:
     body = _decoded(await request.body())
-    return _response(await asyncio.wrap_future(ask(body, _told, _key(request, key, body))))
+    return _response(await asyncio.wrap_future(ask(body, _told, key_of(request, key, body))))
 
 
 def _intake(service: Service) -> Intake:
@@ -265,8 +265,8 @@ def _decoded(raw: bytes) -> object:
         raise NotJson(wrong.pos) from None
 
 
-def _key(request: Request, key: str, body: object) -> AnswerKey:
-    """Raises NoIdempotencyKey, and BadInput for one that is none."""
+def key_of(request: Request, key: str, body: object) -> AnswerKey:
+    """Under what the answer to this request is kept. Raises NoIdempotencyKey, and BadInput for one that is none."""
     if not key:
         raise NoIdempotencyKey
     return answer_key(f"{request.method} {request.url.path}", key, body, kept=True)

@@ -113,17 +113,6 @@ class ClaimIn(_In):
     signature: Annotated[str, Field(max_length=4200)]
 
 
-class ClaimOut(BaseModel):
-    id: str
-    status_url: str = Field(description="Ask here until `phase` is no longer `pending`.")
-    phase: Literal["pending", "final", "rejected"]
-    sentence: str = Field(description="How far it is, for people.")
-    wallet: str | None
-    transaction: str | None
-    block: int | None
-    reason: ReasonOut | None = Field(description="Why it was rejected.")
-
-
 class HealthOut(BaseModel):
     status: str
 

@@ -17,8 +17,8 @@ from nftloyalty.domain.intent import IntentState
 from nftloyalty.domain.voucher import SignedVoucher, VoucherExpired, signed_from_json, signed_to_json
 from nftloyalty.domain.words import Role, SkipCode
 from nftloyalty.errors import BadInput, ProgramProblem, Reverted, Unknown
-from nftloyalty.store import intents
-from nftloyalty.store.engine import read
+from nftloyalty.store import intents, vouchers
+from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow
 from tests.app.build import World, new_member, new_wallet, program_text
 from tests.app.conftest import Anew
@@ -93,6 +93,32 @@ def test_the_same_voucher_again_is_the_same_claim(world: World) -> None:
     late = replace(world.app, now=lambda: datetime.now(UTC) + timedelta(days=30))
     assert claiming.accept_claim(late, world.here, voucher).public_id == first.public_id
     assert world.nonces() == before
+
+
+def test_a_claim_and_a_voucher_are_part_of_the_callers_transaction(world: World) -> None:
+    wallet = new_wallet()
+    deadline = datetime.now(UTC) + timedelta(days=1)
+    made = claiming.sign_card(world.app, world.here, wallet, tier=2, expires_at=0, deadline=deadline)
+    claim = claiming.prepare_claim(world.app, world.here, made.signed)
+    with pytest.raises(RuntimeError), begin(world.app.engine) as tx:
+        claiming.keep(world.app, tx, made)
+        lost = claiming.take_claim(world.app, tx, claim)
+        raise RuntimeError
+    with read(world.app.engine) as tx:
+        assert vouchers.of_program(tx, world.here.row.id, wallet) == []
+    with pytest.raises(Unknown):
+        claiming.claim_status(world.app, world.here, lost.public_id)
+    with begin(world.app.engine) as tx:
+        kept = claiming.keep(world.app, tx, made)
+        taken = claiming.take_claim(world.app, tx, claim)
+        # Prepared twice before either was taken in.
+        assert claiming.take_claim(world.app, tx, claim).public_id == taken.public_id
+    assert (kept.recipient, kept.public_id) == (wallet, made.new.public_id)
+    known = claiming.prepare_claim(world.app, world.here, made.signed)
+    with begin(world.app.engine) as tx:
+        assert claiming.take_claim(world.app, tx, known).public_id == taken.public_id
+    bring(world, taken)
+    assert world.here.membership.words_of([wallet])[0].tier == 2
 
 
 def test_two_vouchers_for_one_wallet_are_one_card(world: World) -> None:

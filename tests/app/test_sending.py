@@ -12,7 +12,7 @@ import pytest
 from pytest import MonkeyPatch
 from sqlalchemy import select, update
 
-from nftloyalty.app import gathering, governing, minting, sending, waiting
+from nftloyalty.app import gathering, governing, minting, requesting, sending, waiting
 from nftloyalty.app.gathering import Blocked, Gathering, Ready, Spoiled
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.minting import MintReport
@@ -435,7 +435,7 @@ def test_a_row_asked_for_otherwise_between_gathering_and_reserving_is_minted_as_
 
     meanwhile(monkeypatch, lambda: ask_otherwise(world, member))
     assert minting.mint(world.app, world.here, plan).final == 1
-    assert governing.card_of(world.here, member).tier == 2
+    assert requesting.card_of(world.here, member).tier == 2
 
 
 def test_a_spoiled_row_that_was_asked_for_otherwise_meanwhile_is_not_rejected(
@@ -450,7 +450,7 @@ def test_a_spoiled_row_that_was_asked_for_otherwise_meanwhile_is_not_rejected(
         Gathering, "_measured", once(Gathering._measured, lambda waiting: (waiting, Reverted("LoyaltyX_Spoiled", {})))
     )
     assert minting.mint(world.app, world.here, plan).final == 1
-    assert governing.card_of(world.here, member).tier == 2
+    assert requesting.card_of(world.here, member).tier == 2
 
 
 def once(original: Callable[..., Any], first: Callable[[Sequence[WaitingRow]], Any]) -> Callable[..., Any]:

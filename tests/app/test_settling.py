@@ -71,4 +71,4 @@ def test_a_transaction_that_never_shows_what_it_was_for_is_told_in_the_end(
     seen = replace(world, app=replace(world.app, node=Node(f"http://127.0.0.1:{proxy.port}")))
     report = minting.mint(seen.app, seen.here, seen.plan(f"{new_wallet()},gold,never"))
     assert (report.final, len(report.rejected)) == (0, 1)
-    assert "neither minted nor skipped this (1 intents)" in caplog.text
+    assert "neither carried out nor skipped this (1 intents)" in caplog.text

@@ -115,6 +115,14 @@ def test_a_key_that_may_not_mint_takes_no_mints(anew: Anew) -> None:
     assert waiting(world, "hot") == 2
 
 
+def test_a_managers_key_pays_for_no_mints_though_it_could(anew: Anew) -> None:
+    """A worker sends its acts; program.toml names it for no other work."""
+    world = two_minters(anew)
+    accept(world, 2)
+    assert sharing.take_over(world.app, world.here, world.address("desk"), [world.address("hot")]) == 0
+    assert waiting(world, "hot") == 2
+
+
 def test_a_halted_key_takes_nothing(anew: Anew) -> None:
     world = two_minters(anew)
     accept(world, 2)

@@ -1,14 +1,14 @@
 """How signers stand, and a halted one that goes on: whatever happened to its key, nothing is minted twice."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from nftloyalty.app import claiming, governing, signing, waiting
+from nftloyalty.app import claiming, governing, requesting, signing, waiting
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender, work
 from nftloyalty.app.signing import Finding, Resumption
@@ -206,27 +206,49 @@ def test_what_is_not_final_is_not_taken_for_good(anew: Anew) -> None:
 def test_an_act_whose_nonce_went_to_somebody_else_is_over(anew: Anew, monkeypatch: pytest.MonkeyPatch) -> None:
     """Signed and never sent, while the key was used elsewhere: the slot is foreign, and nothing is done later."""
     world = anew("")
+    _lose_what_is_signed(world, monkeypatch, "guard", lambda: governing.pause(world.app, world.here, lambda: None))
+    assert waiting.unfinished(world.app, world.here.attached, world.program) == []
+    assert not world.here.membership.paused()
+    governing.pause(world.app, world.here, lambda: None)
+    assert world.here.membership.paused()
+    assert world.app.node.nonce(world.address("guard")) == 2
+
+
+def test_an_act_on_a_member_whose_nonce_went_to_somebody_else_waits_and_is_done_once(
+    anew: Anew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been asked for over HTTP, where nobody stands by to ask for it again."""
+    world = anew("")
     wallet = new_wallet()
     world.mint(f"{wallet},member,never")
+
+    def gold() -> None:
+        governing.set_tier(world.app, world.here, wallet, 2, lambda: None)
+
+    _lose_what_is_signed(world, monkeypatch, "desk", gold)
+    (left,) = waiting.unfinished(world.app, world.here.attached, world.program)
+    assert (left.kind, left.waiting, left.acts) == (Kind.SET_TIER, 1, (f"make {wallet} Gold",))
+    gold()
+    assert requesting.card_of(world.here, wallet).tier == 2
+    assert world.app.node.nonce(world.address("desk")) == 2
+
+
+def _lose_what_is_signed(world: World, monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]) -> None:
+    """Signed and never sent, while the key was used elsewhere; then the key is let go on."""
 
     def lost(engine: Sender, attempts: Sequence[AttemptRow]) -> None:
         raise SystemExit
 
     with monkeypatch.context() as broken, pytest.raises(SystemExit):
         broken.setattr(Sender, "_send", lost)
-        governing.set_tier(world.app, world.here, wallet, 2, lambda: None)
-    desk = signer_of(world.app, "desk")
-    assert transact(world.app.node, desk, new_wallet(), b"", 1).succeeded
-    row = halt(world, "desk")
-    found = signing.look_into(world.app, world.here.attached, world.program, "desk")
+        act()
+    assert transact(world.app.node, signer_of(world.app, name), new_wallet(), b"", 1).succeeded
+    row = halt(world, name)
+    found = signing.look_into(world.app, world.here.attached, world.program, name)
     assert [(use.finding, use.slot is not None) for use in found.uses] == [(Finding.FOREIGN, True)]
     signing.resume(world.app, found)
     with read(world.app.engine) as tx:
         assert slots.open_slots(tx, row) == []
-        assert intents.received_of(tx, row) == []
-    governing.set_tier(world.app, world.here, wallet, 2, lambda: None)
-    assert governing.card_of(world.here, wallet).tier == 2
-    assert world.app.node.nonce(desk.address) == 2
 
 
 def test_what_was_to_be_taken_back_is_not_done_later_when_its_nonce_went_elsewhere(
@@ -282,6 +304,30 @@ def test_rows_that_a_lost_database_sent_are_taken_in_and_not_sent_again(
     assert world.stamp("latte", stamped).final == 1
     assert supply(world) == 5
     assert world.app.node.nonce(world.address("hot")) == 3
+
+
+def test_acts_on_members_that_a_lost_database_sent_are_taken_in_and_not_sent_again(anew: Anew, tmp_path: Path) -> None:
+    world = anew("")
+    here, wallets = world.here, [new_wallet() for _ in range(3)]
+    world.mint_outside(*wallets)
+    # By the key desk, which the books know from now on.
+    governing.set_tier(world.app, here, wallets[2], 2, lambda: None)
+    wanted = [requesting.SetTier(wallet, 2) for wallet in wallets[:2]]
+    revoked = requesting.revocation(here, wallets[2], "a reason")
+    acts = []
+    for request in (requesting.tiers(world.app, here, wanted), revoked):
+        prepared = requesting.prepare(world.app, here, request)
+        with begin(world.app.engine) as tx:
+            acts += [each.row for each in requesting.accept(world.app, tx, prepared)]
+    backup = Copy(world, tmp_path)
+    assert [bring(world, "desk", act) for act in acts] == [IntentState.FINAL] * 3
+    sent = world.app.node.nonce(world.address("desk"))
+    backup.restore()
+    found = signing.look_into(world.app, here.attached, world.program, "desk")
+    assert sorted((use.finding, len(use.members)) for use in found.uses) == [(Finding.COPY, 1), (Finding.COPY, 2)]
+    signing.resume(world.app, found)
+    assert [bring(world, "desk", act) for act in acts] == [IntentState.FINAL] * 3
+    assert world.app.node.nonce(world.address("desk")) == sent
 
 
 def test_a_claim_that_another_key_took_over_in_the_lost_database_is_done(anew: Anew, tmp_path: Path) -> None:
@@ -374,7 +420,7 @@ def test_a_row_that_was_minted_otherwise_than_it_waits_is_known_as_it_is(
     with pytest.raises(BadInput) as told:
         world.plan(f"{wallet},member,never")
     assert "as Gold for life" in str(told.value.problems[0])
-    assert governing.card_of(world.here, wallet).tier == 2
+    assert requesting.card_of(world.here, wallet).tier == 2
 
 
 def test_a_transaction_that_a_lost_copy_has_paid_more_for_is_taken_in(

@@ -21,7 +21,7 @@ from nftloyalty.chain.contracts import (
     Stamps,
     TypeNow,
 )
-from nftloyalty.chain.logs import Minted, Missing, Skipped
+from nftloyalty.chain.logs import Changed, Event, Minted, Missing, Skipped
 from nftloyalty.chain.signer import LocalSigner
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.program_file import NO_CAP
@@ -325,17 +325,26 @@ def test_voided_bearer_vouchers_show_in_their_word(opened: Opened) -> None:
 # -------------------------------------------------------------------------------------------------------------- manager
 
 
+RENEWED = Event("LoyaltyMembership", "TokenExpiryUpdated")
+TIER_SET = Event("LoyaltyMembership", "MemberSet")
+
+
 def test_renewals_and_tiers_are_absolute_and_tell_their_skips(opened: Opened) -> None:
     holder, nobody = member(opened, 1, LATER), new_wallet()
     items = [renewal_item(holder, EVEN_LATER, LATER), renewal_item(nobody, EVEN_LATER, LATER)]
-    receipt = by(HOT, opened.membership, Membership.encode_renew_batch(items))
-    assert logs.skipped(receipt, opened.membership.address) == {card_token_id(nobody): SkipCode.NOT_HELD}
+    receipt = by(HOT, opened.membership, Membership.encode_renew_batch([*items, items[0]]))
+    ids = [card_token_id(holder), card_token_id(nobody), card_token_id(holder)]
+    renewed, skipped, done = logs.changes(receipt, opened.membership.address, RENEWED, ids)
+    assert isinstance(renewed, Changed)
+    assert (skipped, done) == (Skipped(SkipCode.NOT_HELD), Skipped(SkipCode.DONE))
     assert opened.membership.words_of([holder])[0].expires_at == EVEN_LATER
     again = by(HOT, opened.membership, Membership.encode_renew_batch(items[:1]))
-    assert logs.skipped(again, opened.membership.address) == {card_token_id(holder): SkipCode.DONE}
+    assert logs.changes(again, opened.membership.address, RENEWED, ids[:1]) == [Skipped(SkipCode.DONE)]
     wrong = by(HOT, opened.membership, Membership.encode_renew_batch([renewal_item(holder, EVEN_LATER + 9, LATER)]))
-    assert logs.skipped(wrong, opened.membership.address) == {card_token_id(holder): SkipCode.CONFLICT}
-    by(HOT, opened.membership, Membership.encode_set_tier_batch([tier_item(holder, 3)]))
+    assert logs.changes(wrong, opened.membership.address, RENEWED, ids[:1]) == [Skipped(SkipCode.CONFLICT)]
+    set_to = by(HOT, opened.membership, Membership.encode_set_tier_batch([tier_item(holder, 3)]))
+    (changed,) = logs.changes(set_to, opened.membership.address, TIER_SET, ids[:1])
+    assert isinstance(changed, Changed)
     assert opened.membership.words_of([holder])[0].tier == 3
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from nftloyalty.chain import abi, logs
 from nftloyalty.chain.client import Log, Receipt
-from nftloyalty.chain.logs import Minted, Missing, Skipped
+from nftloyalty.chain.logs import Changed, Event, Minted, Missing, Skipped
 from nftloyalty.domain.address import Address, address_number
 from nftloyalty.domain.words import stamp_token_id
 from tests.domain.build import wallet
@@ -51,7 +51,6 @@ def test_each_expected_token_gets_its_outcome_in_the_order_asked() -> None:
 def test_a_reverted_transaction_minted_nothing_whatever_its_logs() -> None:
     found = receipt(mint(MEMBERSHIP, A, ID_A), succeeded=False)
     assert logs.outcomes(found, MEMBERSHIP, [ID_A]) == {ID_A: Missing()}
-    assert logs.skipped(receipt(skip(MEMBERSHIP, ID_A, 8), succeeded=False), MEMBERSHIP) == {}
 
 
 def test_success_without_our_event_minted_nothing() -> None:
@@ -107,9 +106,28 @@ def test_an_id_twice_in_a_batch_was_minted_once() -> None:
     assert logs.outcomes(found, MEMBERSHIP, [ID_A, ID_A]) == {ID_A: Minted(1)}
 
 
-def test_skips_of_a_batch_that_mints_nothing() -> None:
-    found = receipt(skip(MEMBERSHIP, ID_A, 8), skip(MEMBERSHIP, ID_B, 9), skip(FOREIGN, ID_C, 1))
-    assert logs.skipped(found, MEMBERSHIP) == {ID_A: 8, ID_B: 9}
+RENEWED = Event("LoyaltyMembership", "TokenExpiryUpdated")
+
+
+def renewed(contract: Address, token_id: int, index: int) -> Log:
+    return log(
+        contract, abi.event_topic(RENEWED.contract, RENEWED.name), topic(token_id), topic(1), topic(2), index=index
+    )
+
+
+def test_each_item_of_a_batch_that_mints_nothing_has_its_end() -> None:
+    found = receipt(renewed(MEMBERSHIP, ID_A, 4), skip(MEMBERSHIP, ID_B, 9), renewed(FOREIGN, ID_C, 6))
+    assert logs.changes(found, MEMBERSHIP, RENEWED, [ID_B, ID_C, ID_A]) == [Skipped(9), Missing(), Changed(4)]
+
+
+def test_an_item_that_stands_twice_in_a_batch_has_two_ends_in_order() -> None:
+    found = receipt(renewed(MEMBERSHIP, ID_A, 4), skip(MEMBERSHIP, ID_A, 8))
+    assert logs.changes(found, MEMBERSHIP, RENEWED, [ID_A, ID_A, ID_A]) == [Changed(4), Skipped(8), Missing()]
+
+
+def test_a_reverted_transaction_changed_nothing_whatever_its_logs() -> None:
+    found = receipt(renewed(MEMBERSHIP, ID_A, 4), succeeded=False)
+    assert logs.changes(found, MEMBERSHIP, RENEWED, [ID_A]) == [Missing()]
 
 
 def test_both_contracts_tell_a_skip_with_the_same_event() -> None:

@@ -166,8 +166,8 @@ def test_a_stopped_act_tells_what_stays(shop: Run, monkeypatch: MonkeyPatch) -> 
         tier = shop("tier", wallet, "gold")
     assert tier.status == 130
     assert (
-        f"Under way: 1 (make {wallet} Gold). It may be mined yet; to see it end, run the same command again."
-        in tier.err
+        f"Under way: 1 (make {wallet} Gold). It may be mined yet; to see it end, run the same command again, or "
+        "`nftloyalty worker`." in tier.err
     )
     assert tier.err.rstrip().endswith("Stopped. Nothing is lost: run the same command again to go on.")
     ok(shop("tier", wallet, "gold"))

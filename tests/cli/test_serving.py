@@ -119,7 +119,7 @@ def test_serve_without_a_worker_leaves_its_claims_to_one(shop: Shop) -> None:
         started(folder, "serve", "--port", "0", "--no-worker", **locked) as server,
         started(folder, "worker", **environment) as worker,
     ):
-        worker.wait_for("(Sending with hot and indexing for Bean Club)")
+        worker.wait_for("(Sending with hot, desk and indexing for Bean Club)")
         url = ready(server)
         assert claimed(world, url, wallet)["phase"] == "final"
         assert requests.get(f"{url}/v1/ownership/{wallet}", timeout=30).json()["card"]["tier"] == "member"

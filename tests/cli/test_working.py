@@ -14,7 +14,17 @@ from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import IndexBehind
 from nftloyalty.store import index, tables
 from nftloyalty.store.engine import read
-from tests.app.build import PASSWORD, World, app_of, make_keys, new_wallet, program_of, program_text, settings_of
+from tests.app.build import (
+    OUTSIDER,
+    PASSWORD,
+    World,
+    app_of,
+    make_keys,
+    new_wallet,
+    program_of,
+    program_text,
+    settings_of,
+)
 from tests.cli.conftest import Run
 from tests.cli.processes import PATIENCE_SECONDS, started
 from tests.cli.test_commands import shop
@@ -139,7 +149,7 @@ def test_a_worker_ends_in_good_order_and_gives_its_leases_back(team: Shop, by: s
         assert (senders_pid(world), indexers_pid(world)) == (None, None)
     assert status == 0
     assert seconds < 5
-    assert "Sending with hot and indexing for Bean Club (Ctrl-C ends it)." in worker.said
+    assert "Sending with hot, desk and indexing for Bean Club (Ctrl-C ends it)." in worker.said
     assert worker.said.endswith("Stopped.\n")
 
 
@@ -173,19 +183,25 @@ def test_a_worker_says_when_its_node_goes_away(start_anvil: StartAnvil, tmp_path
         "NFTLOYALTY_KEY_PASSWORD": PASSWORD,
     }
     with started(tmp_path, "worker", **environment) as worker:
-        worker.wait_for("(Sending with hot)")
+        worker.wait_for("(Sending with hot, desk)")
         anvil.kill()
         worker.wait_for("(index waits: no answer from the node)")
         worker.wait_for("(sender 0x[0-9a-fA-F]{40} waits: no answer from the node)")
         assert worker.end(signal.SIGTERM)[0] == 0
 
 
-def test_a_worker_without_a_minters_key_says_so(shop: Run) -> None:
+def test_a_worker_without_any_key_to_send_with_says_so(shop: Run) -> None:
     text = Path("program.toml").read_text()
-    Path("program.toml").write_text(text.replace('minters = ["hot",', "minters = ["))
+    without = text.replace('minters = ["hot",', "minters = [").replace(
+        'managers = ["desk"]', f'managers = ["{OUTSIDER}"]'
+    )
+    Path("program.toml").write_text(without)
     refused = shop("worker")
     assert refused.status == 3
-    assert "none of the minters' keys of program.toml is here, so this worker could send nothing" in refused.err
+    assert (
+        "none of the minters' and managers' keys of program.toml is here, so this worker could send nothing"
+        in refused.err
+    )
     assert "--index-only" in refused.err
 
 
