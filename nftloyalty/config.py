@@ -6,6 +6,7 @@ Every setting has a default that works on one machine without any set-up.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -58,6 +59,15 @@ SETTINGS = (
         "NFTLOYALTY_INDEX_MAX_AGE", "30", "seconds", "refuse answers from an index not seen at the head for so long"
     ),
     Setting("NFTLOYALTY_WINDOW", "16", "transactions", "most transactions in flight per signer, 1 to 64"),
+    Setting(
+        "NFTLOYALTY_SEAL_KEY_FILE",
+        "",
+        "file",
+        "key of the secrets in the database; empty = seal.key in NFTLOYALTY_HOME",
+    ),
+    Setting(
+        "NFTLOYALTY_WEBHOOK_NETWORKS", "", "networks", "not public, and webhooks may go there, as 10.1.0.0/16,fd00::/8"
+    ),
     Setting("NFTLOYALTY_LOG_FORMAT", "text", "text or json", "how `serve` and `worker` write their log, to stderr"),
     Setting("NFTLOYALTY_LOG_LEVEL", "info", "level", "least lines of that log: debug, info, warning or error"),
 )
@@ -74,6 +84,8 @@ class Settings:
     max_fee_wei: int
     index_max_age_seconds: float
     window: int
+    seal_key_file: Path
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...]
     log_format: logs.Form
     log_level: logs.Level
 
@@ -122,6 +134,16 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             given = defaults[name]
         return kind(given)
 
+    def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        found = []
+        for part in filter(None, (each.strip() for each in text(name).split(","))):
+            try:
+                found.append(ip_network(part))
+            except ValueError:
+                mend = "write networks as 10.1.0.0/16,fd00::/8"
+                problems.append(Problem(name, f"{part!r} is not a network", mend))
+        return tuple(found)
+
     home = path("NFTLOYALTY_HOME")
     rpc_url = text("NFTLOYALTY_RPC_URL")
     if not _is_http(rpc_url):
@@ -133,6 +155,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     max_fee_gwei = number("NFTLOYALTY_MAX_FEE_GWEI", 0.000001, 1_000_000)
     index_max_age = number("NFTLOYALTY_INDEX_MAX_AGE", 1, 86_400)
     window = number("NFTLOYALTY_WINDOW", 1, 64, whole=True)
+    seal_key_file = path("NFTLOYALTY_SEAL_KEY_FILE") if text("NFTLOYALTY_SEAL_KEY_FILE") else home / "seal.key"
+    webhook_networks = networks("NFTLOYALTY_WEBHOOK_NETWORKS")
     log_format = choice("NFTLOYALTY_LOG_FORMAT", logs.Form)
     log_level = choice("NFTLOYALTY_LOG_LEVEL", logs.Level)
     password = text("NFTLOYALTY_KEY_PASSWORD")
@@ -149,6 +173,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         max_fee_wei=int(max_fee_gwei * 10**9),
         index_max_age_seconds=index_max_age,
         window=int(window),
+        seal_key_file=seal_key_file,
+        webhook_networks=webhook_networks,
         log_format=log_format,
         log_level=log_level,
     )
