@@ -140,6 +140,9 @@ class Poster:
             # Not urllib3's own method: it logs the whole URL where headers are broken.
             answer = http.client.HTTPConnection.getresponse(connection)
             with answer:
+                if cut.is_set():
+                    # Headers that end in the middle are taken for whole.
+                    raise TimeoutError
                 # The status decides. A little more is taken in only so that an honest server can end in good order.
                 with suppress(http.client.HTTPException, OSError):
                     answer.read(MOST_ANSWER_BYTES)

@@ -525,7 +525,8 @@ def of_endpoint(
     limit: int = 100,
 ) -> list[DeliveryRow]:
     """An endpoint's deliveries, newest first; `before` is the id of the last one that was told already."""
-    last = select(func.max(delivery_tries.c.id)).where(delivery_tries.c.delivery == deliveries.c.id).scalar_subquery()
+    tried = delivery_tries.alias("tried")
+    last = select(func.max(tried.c.id)).where(tried.c.delivery == deliveries.c.id).correlate(deliveries)
     query = (
         select(
             deliveries.c.id,
@@ -541,7 +542,7 @@ def of_endpoint(
             delivery_tries.c.error,
         )
         .join(events, deliveries.c.event == events.c.id)
-        .outerjoin(delivery_tries, delivery_tries.c.id == last)
+        .outerjoin(delivery_tries, delivery_tries.c.id == last.scalar_subquery())
         .where(deliveries.c.endpoint == endpoint)
         .order_by(deliveries.c.id.desc())
         .limit(limit)
