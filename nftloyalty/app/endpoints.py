@@ -20,10 +20,12 @@ from nftloyalty.connect.webhooks import secret_text, sign
 from nftloyalty.domain.delivery import Message, is_event_type
 from nftloyalty.errors import BadInput, KeyProblem, Problem
 from nftloyalty.store import deliveries, webhooks
-from nftloyalty.store.deliveries import DeliveryRow, TryRow
+from nftloyalty.store.deliveries import DeliveryRow
+from nftloyalty.store.deliveries import TryRow as TryRow
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.programs import ProgramRow
-from nftloyalty.store.tables import DeliveryState, EndpointState
+from nftloyalty.store.tables import DeliveryState as DeliveryState
+from nftloyalty.store.tables import EndpointState
 from nftloyalty.store.webhooks import EndpointRow
 
 MOST_ENDPOINTS = 20

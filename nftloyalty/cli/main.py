@@ -38,6 +38,7 @@ from nftloyalty.cli import (
     verifying,
     vouchers,
     waiting,
+    webhooks,
     working,
 )
 from nftloyalty.cli.session import err, out, start
@@ -89,6 +90,7 @@ for module in (
     verifying,
     indexing,
     vouchers,
+    webhooks,
     governing,
     recovering,
     serving,

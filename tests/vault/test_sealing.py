@@ -97,9 +97,9 @@ def test_the_wrong_file_is_named(file: Path, tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_and_left_as_it_is(file: Path, content: bytes) -> None:
     file.parent.mkdir()
     file.write_bytes(content)
-    for act in (lambda: Seal(file).seal(PLAIN, ABOUT), lambda: Seal(file).unseal(b"\x01" + bytes(60), ABOUT)):
+    for act, given_bytes in ((Seal(file).seal, PLAIN), (Seal(file).unseal, b"\x01" + bytes(60))):
         with pytest.raises(KeyProblem, match="is no key file of ours") as refused:
-            act()
+            act(given_bytes, ABOUT)
         assert str(file) in refused.value.message
     assert file.read_bytes() == content
 
