@@ -30,6 +30,9 @@ from nftloyalty.store.tables import VoucherKind, metadata
 from nftloyalty.store.vouchers import NewVoucher
 from tests.conftest import ENGINES, ROOT, PostgreSQL
 from tests.store.build import NOW, accepted, prepared, reserved, sent, signed, wallet
+from tests.store.happenings import claim as claim_deliveries
+from tests.store.happenings import endpoint, happen, went
+from tests.store.happenings import settle as settle_deliveries
 
 NewDatabase = Callable[[str], Engine]
 MIGRATIONS = Path(engine_module.__file__).parent / "migrations"
@@ -100,6 +103,9 @@ def filled(engine: Engine) -> None:
             "vou_1", ground.program, VoucherKind.CARD, wallet(9), {"tier": 2}, wallet(5), "0x" + "9" * 130
         )
         vouchers.add(tx, voucher, NOW)
+        endpoint(tx, ground.program, secret=bytes(range(256)))
+        happen(tx, ground.program, "m:1", "m:1", "m:2")
+        settle_deliveries(tx, *(went(each, status=503) for each in claim_deliveries(tx, ground.program, limit=1)))
 
 
 def all_rows(tx: Connection) -> dict[str, list[dict[str, Any]]]:
