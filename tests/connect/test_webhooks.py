@@ -1,7 +1,9 @@
 """Signatures are those of Standard Webhooks: its own vector, its published library, and one for each secret."""
 
 import json
+import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from nftloyalty.connect.webhooks import parse_secret, secret_text, sign
+from tests.conftest import ROOT
 
 VECTOR_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 VECTOR_BODY = b'{"test": 2432232314}'
@@ -52,6 +55,20 @@ def test_what_is_no_secret_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ValueError, match=r"^(a secret|what follows)") as refused:
         parse_secret(text)
     assert text not in str(refused.value) or text == "whsec_"
+
+
+def test_the_documented_check_by_hand_works() -> None:
+    page = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def verified" in block)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    former, new = bytes(range(32)), bytes(range(1, 33))
+    headers = dict(sign([new, former], "evt_1", datetime.now(UTC), b"{}"))
+    for secret in (new, former):
+        assert names["verified"](secret_text(secret), headers, b"{}")
+        assert not names["verified"](secret_text(secret), headers, b"[]")
+        assert not names["verified"](secret_text(secret), headers | {"webhook-timestamp": "1614265330"}, b"{}")
+    assert not names["verified"](secret_text(bytes(32)), headers, b"{}")
 
 
 def test_nothing_goes_out_unsigned() -> None:
