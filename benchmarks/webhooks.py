@@ -25,7 +25,7 @@ from sqlalchemy import insert, select
 
 from nftloyalty.app import endpoints
 from nftloyalty.app.context import App, build_app
-from nftloyalty.app.delivering import THREADS, THREADS_EACH, Deliverer
+from nftloyalty.app.delivering import THREADS, Deliverer
 from nftloyalty.config import from_environment
 from nftloyalty.store import chains, deliveries, programs
 from nftloyalty.store.engine import begin
@@ -34,7 +34,7 @@ from nftloyalty.store.tables import Phase, events
 
 EVENTS = 2_000
 OBJECTS = 500
-RECEIVERS = THREADS // THREADS_EACH
+RECEIVERS = 2
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 RECEIVER = """
@@ -46,7 +46,7 @@ def answer(connection):
         while b"\\r\\n\\r\\n" not in got:
             got += connection.recv(65536)
         head, _, body = got.partition(b"\\r\\n\\r\\n")
-        length = next(int(line.split(b":")[1]) for line in head.split(b"\\r\\n") if line.lower().startswith(b"content-l"))
+        length = int(head.lower().partition(b"content-length:")[2].split()[0])
         while len(body) < length:
             body += connection.recv(65536)
         connection.sendall(b"HTTP/1.1 204 No Content\\r\\nConnection: close\\r\\n\\r\\n")

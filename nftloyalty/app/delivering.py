@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 
@@ -30,12 +31,16 @@ from nftloyalty.store.programs import ProgramRow
 
 log = logging.getLogger(__name__)
 
-THREADS = 16
-THREADS_EACH = 8
+THREADS = 24
+LIMIT_EACH = 16
 """Messages under way to one endpoint at most, so that a slow one leaves threads to the others."""
 
-# A message takes 15 seconds at most, and begins at once.
+# So many are claimed for each thread, so that it has something to do while what ended is settled.
+_AHEAD = 2
 HOLD = timedelta(seconds=60)
+# A message takes 15 seconds at most. One that waited so long for a thread that its claim could end meanwhile is not
+# sent: another process may be about to send it, and the one after it.
+_LAST_MOMENT = timedelta(seconds=20)
 LOOK_SECONDS = 0.5
 STOP_SECONDS = 8.0
 # How long an endpoint is left alone whose secrets can't be read: an operator has to do something first.
@@ -79,7 +84,7 @@ class Deliverer:
         self._under_way = 0
         self._unread: dict[str, tuple[datetime, str]] = {}
         self._asked: queue.SimpleQueue[tuple[Claimed, list[bytes]] | None] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         for number in range(threads):
             # Daemons: one that waits for a receiver does not hold up the end of the process.
             threading.Thread(target=self._send_all, name=f"webhooks {number}", daemon=True).start()
@@ -104,8 +109,15 @@ class Deliverer:
 
     def close(self) -> None:
         """Settle what is under way and ends soon, and leave the rest to whoever claims it next."""
+        unsent: list[Claimed] = []
+        with suppress(queue.Empty):
+            while (asked := self._asked.get_nowait()) is not None:
+                unsent.append(asked[0])
         for _ in range(self._threads):
             self._asked.put(None)
+        self._under_way -= len(unsent)
+        with begin(self._app.engine) as tx:
+            deliveries.give_back(tx, unsent)
         give_up = time.monotonic() + STOP_SECONDS
         while self._under_way and (left := give_up - time.monotonic()) > 0:
             ended = self._take(left)
@@ -118,8 +130,10 @@ class Deliverer:
         ended: list[Outcome] = []
         try:
             while self._under_way:
-                ended.append(self._ended.get(block=not ended, timeout=wait_seconds))
+                outcome = self._ended.get(block=not ended, timeout=wait_seconds)
                 self._under_way -= 1
+                if outcome is not None:
+                    ended.append(outcome)
         except queue.Empty:
             pass
         return ended
@@ -143,8 +157,8 @@ class Deliverer:
             self._owner,
             now,
             now + HOLD,
-            limit=self._threads - self._under_way,
-            limit_each=THREADS_EACH,
+            limit=_AHEAD * self._threads - self._under_way,
+            limit_each=LIMIT_EACH,
             alive=owner_alive,
         )
 
@@ -172,6 +186,9 @@ class Deliverer:
         while (asked := self._asked.get()) is not None:
             claimed, keys = asked
             began_at = self._app.now()
+            if began_at > claimed.held_until - _LAST_MOMENT:
+                self._ended.put(None)
+                continue
             try:
                 answer = self._post(claimed, keys)
             except Exception as fault:

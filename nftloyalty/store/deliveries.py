@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, exists, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, literal, or_, select, update
 
 from nftloyalty.domain import delivery as rules
 from nftloyalty.errors import Unknown
@@ -278,7 +278,12 @@ def _under_way(tx: Connection, ids: Collection[int], now: datetime, alive: Calla
 def give_back(tx: Connection, claimed: Collection[Claimed]) -> None:
     """These were not tried after all: let others have them."""
     for each in claimed:
-        tx.execute(update(deliveries).where(*_still_held(each)).values(held_by=None, held_until=None))
+        tx.execute(
+            update(deliveries)
+            .where(deliveries.c.id == each.id)
+            .where(deliveries.c.held_by == each.held_by, deliveries.c.held_until == each.held_until)
+            .values(**_FREE)
+        )
 
 
 def settle(tx: Connection, outcomes: Sequence[Outcome], now: datetime, jitter: Callable[[], float]) -> dict[str, str]:
@@ -304,19 +309,18 @@ def settle(tx: Connection, outcomes: Sequence[Outcome], now: datetime, jitter: C
             for each in outcomes
         ],
     )
-    for outcome in outcomes:
+    rows = _still_held(tx, outcomes)
+    ours = [outcome for outcome in outcomes if outcome.claimed.id in rows]
+    _deliver(tx, [outcome.claimed.id for outcome in ours if outcome.taken], now)
+    for outcome in ours:
         endpoint = held[outcome.claimed.endpoint]
-        if outcome.taken:
-            if not _taken(tx, outcome, now):
-                continue
-            if endpoint.failing_since is not None:
-                endpoint = _back(tx, endpoint, now)
-        else:
-            if not _failed(tx, outcome, endpoint, now, jitter()):
-                continue
+        if not outcome.taken:
+            _postpone(tx, outcome, rows[outcome.claimed.id], endpoint, now, jitter())
             endpoint, why = _fails(tx, outcome, endpoint, now, jitter())
             if why is not None:
                 disabled[endpoint.public_id] = why
+        elif endpoint.failing_since is not None:
+            endpoint = _back(tx, endpoint, now)
         held[endpoint.id] = endpoint
         moved.setdefault(endpoint.id, set()).add(outcome.claimed.object)
     for endpoint_row, objects in sorted(moved.items()):
@@ -325,41 +329,41 @@ def settle(tx: Connection, outcomes: Sequence[Outcome], now: datetime, jitter: C
     return disabled
 
 
-def _still_held(claimed: Claimed) -> Sequence[ColumnElement[bool]]:
-    return (
-        deliveries.c.id == claimed.id,
-        deliveries.c.held_by == claimed.held_by,
-        deliveries.c.held_until == claimed.held_until,
-    )
+def _still_held(tx: Connection, outcomes: Sequence[Outcome]) -> Mapping[int, Row[*tuple[Any, ...]]]:
+    """Those of these deliveries that nobody else has claimed since, by their ids."""
+    claims = {outcome.claimed.id: outcome.claimed for outcome in outcomes}
+    query = select(
+        deliveries.c.id,
+        deliveries.c.event,
+        deliveries.c.state,
+        deliveries.c.first_tried_at,
+        deliveries.c.held_by,
+        deliveries.c.held_until,
+    ).where(deliveries.c.id.in_(claims))
+    return {
+        row.id: row
+        for row in tx.execute(query)
+        if (row.held_by, row.held_until) == (claims[row.id].held_by, claims[row.id].held_until)
+    }
 
 
 _FREE: Mapping[str, Any] = {"held_by": None, "held_until": None}
 
 
-def _taken(tx: Connection, outcome: Outcome, now: datetime) -> bool:
-    """Also where it was given up while it was under way."""
-    query = (
+def _deliver(tx: Connection, ids: Collection[int], now: datetime) -> None:
+    """Also what was given up while it was under way."""
+    tx.execute(
         update(deliveries)
-        .where(*_still_held(outcome.claimed))
-        .values(
-            **_FREE,
-            state=DeliveryState.DELIVERED,
-            tries=deliveries.c.tries + 1,
-            first_tried_at=func.coalesce(deliveries.c.first_tried_at, _time(outcome.began_at)),
-            next_at=None,
-            delivered_at=now,
-        )
+        .where(deliveries.c.id.in_(ids))
+        .values(**_FREE, state=DeliveryState.DELIVERED, tries=deliveries.c.tries + 1, next_at=None, delivered_at=now)
     )
-    return tx.execute(query).rowcount == 1
 
 
-def _failed(tx: Connection, outcome: Outcome, endpoint: EndpointRow, now: datetime, jitter: float) -> bool:
+def _postpone(
+    tx: Connection, outcome: Outcome, row: Row[*tuple[Any, ...]], endpoint: EndpointRow, now: datetime, jitter: float
+) -> None:
     """It is tried again at its time, or given up: never while the endpoint takes nothing at all since it was tried
     first, for then that is the matter."""
-    query = select(deliveries.c.state, deliveries.c.first_tried_at, deliveries.c.event)
-    row = tx.execute(query.where(*_still_held(outcome.claimed))).one_or_none()
-    if row is None:
-        return False
     first = row.first_tried_at or outcome.began_at
     state, next_at = row.state, None
     if state is DeliveryState.WAITING:
@@ -376,7 +380,6 @@ def _failed(tx: Connection, outcome: Outcome, endpoint: EndpointRow, now: dateti
         .where(deliveries.c.id == outcome.claimed.id)
         .values(**_FREE, state=state, tries=deliveries.c.tries + 1, first_tried_at=first, next_at=next_at)
     )
-    return True
 
 
 def _has_older(tx: Connection, claimed: Claimed, event: int) -> bool:
@@ -569,7 +572,3 @@ def waiting(tx: Connection, endpoint: int) -> int:
     """How many deliveries wait for an endpoint."""
     query = select(func.count()).select_from(deliveries).where(deliveries.c.endpoint == endpoint, _WAITS)
     return int(tx.execute(query).scalar_one())
-
-
-def _time(moment: datetime) -> ColumnElement[datetime]:
-    return literal(moment, deliveries.c.first_tried_at.type)

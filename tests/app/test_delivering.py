@@ -159,7 +159,7 @@ def test_a_receiver_that_hangs_holds_up_no_other(shop: Hooked, receiver: Receive
                 deliverer.turn(0.05)
                 assert time.monotonic() - began < 20
             shop.deliver(deliverer)
-        assert 1 <= len(slow.got) <= delivering.THREADS_EACH
+        assert 1 <= len(slow.got) <= delivering.LIMIT_EACH
     assert shop.standing(bad).endpoint.failures == 1
     assert shop.standing(good).waiting == 0
     assert [each.error for each in endpoints.log_of(shop.app, shop.program, bad.endpoint.public_id, limit=100)].count(
@@ -285,6 +285,44 @@ def test_told_to_stop_it_settles_what_is_under_way(shop: Hooked, receiver: Recei
     assert shop.states() == {"delivered": 2}
 
 
+def test_told_to_stop_it_gives_back_what_no_thread_has_begun(shop: Hooked, receiver: Receiver) -> None:
+    def slow(handler: Handler, got: Got) -> None:
+        time.sleep(0.3)
+        says(204)(handler, got)
+
+    receiver.answer = slow
+    shop.endpoint(receiver.url)
+    shop.happen("m:1", "m:2")
+    deliverer = Deliverer(shop.app, shop.program, threads=1)
+    deliverer.turn(0)
+    wait_until(lambda: len(receiver.got) == 1)
+    deliverer.close()
+    assert shop.states() == {"delivered": 1, "waiting": 1}
+    # The other one needs not wait for the end of its claim.
+    shop.deliver()
+    assert shop.states() == {"delivered": 2}
+    assert len(receiver.got) == 2
+
+
+def test_what_waited_too_long_for_a_thread_is_not_sent(shop: Hooked, receiver: Receiver) -> None:
+    """By the time it went, another process could have sent it, and the one after it."""
+
+    def slow(handler: Handler, got: Got) -> None:
+        shop.clock.forward(delivering.HOLD)
+        says(204)(handler, got)
+
+    receiver.answer = slow
+    shop.endpoint(receiver.url)
+    shop.happen("m:1", "m:2")
+    with Deliverer(shop.app, shop.program, threads=1) as deliverer:
+        assert deliverer.turn(0)
+        wait_until(lambda: len(receiver.got) == 1)
+        receiver.answer = says(204)
+        shop.deliver(deliverer)
+    assert shop.states() == {"delivered": 2}
+    assert sorted(arrived(receiver)) == [("m:1", 1), ("m:2", 1)]
+
+
 def test_trouble_with_the_database_loses_nothing(
     shop: Hooked, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,7 +402,7 @@ def test_processes_that_are_killed_lose_nothing_and_keep_the_order(
         wait_until(lambda: shop.states() == {"delivered": 240})
     ids = [got.headers["webhook-id"] for got in receiver.got]
     assert set(ids) == set(shop.sent)
-    assert 240 <= len(ids) <= 240 + 3 * delivering.THREADS
+    assert 240 <= len(ids) <= 240 + 3 * 2 * delivering.THREADS
     assert in_order(receiver)
     shop.app.close()
 
