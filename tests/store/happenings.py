@@ -24,23 +24,27 @@ def happen(
     tx: Connection, program: int, *objects: str, now: datetime = NOW, type_: str = "membership.minted"
 ) -> list[Row[Any]]:
     """Events of these objects, one after the other, written down and brought on their way."""
-    made = []
+    if not objects:
+        return []
+    told = select(events.c.object, func.max(events.c.sequence)).where(events.c.program == program)
+    last: dict[str, int] = {row[0]: row[1] for row in tx.execute(told.group_by(events.c.object))}
+    rows = []
     for each in objects:
-        last = tx.execute(
-            select(func.max(events.c.sequence)).where(events.c.program == program, events.c.object == each)
-        ).scalar_one()
-        query = insert(events).values(
-            public_id=f"evt_{next(_numbers)}",
-            program=program,
-            type=type_,
-            phase=Phase.FINAL,
-            object=each,
-            sequence=(last or 0) + 1,
-            wallet=None,
-            data={"of": each},
-            created_at=now,
+        last[each] = last.get(each, 0) + 1
+        rows.append(
+            {
+                "public_id": f"evt_{next(_numbers)}",
+                "program": program,
+                "type": type_,
+                "phase": Phase.FINAL,
+                "object": each,
+                "sequence": last[each],
+                "wallet": None,
+                "data": {"of": each},
+                "created_at": now,
+            }
         )
-        made.append(tx.execute(query.returning(*events.c)).one())
+    made = list(tx.execute(insert(events).returning(*events.c, sort_by_parameter_order=True), rows))
     deliveries.fan_out(tx, made, now)
     return made
 
