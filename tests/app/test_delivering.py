@@ -281,6 +281,7 @@ def test_told_to_stop_it_settles_what_is_under_way(shop: Hooked, receiver: Recei
     deliverer = Deliverer(shop.app, shop.program)
     deliverer.turn(0)
     assert shop.states() == {"waiting": 2}
+    wait_until(lambda: len(receiver.got) == 2)
     deliverer.close()
     assert shop.states() == {"delivered": 2}
 
