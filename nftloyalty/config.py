@@ -6,7 +6,7 @@ Every setting has a default that works on one machine without any set-up.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -72,6 +72,15 @@ SETTINGS = (
         "addresses",
         "proxies in front of `serve` whose X-Forwarded-For is believed, as 10.0.0.5,10.1.0.0/16; empty = none",
     ),
+    Setting(
+        "NFTLOYALTY_SEAL_KEY_FILE",
+        "",
+        "file",
+        "key of the secrets in the database; empty = seal.key in NFTLOYALTY_HOME",
+    ),
+    Setting(
+        "NFTLOYALTY_WEBHOOK_NETWORKS", "", "networks", "not public, and webhooks may go there, as 10.1.0.0/16,fd00::/8"
+    ),
     Setting("NFTLOYALTY_LOG_FORMAT", "text", "text or json", "how `serve` and `worker` write their log, to stderr"),
     Setting("NFTLOYALTY_LOG_LEVEL", "info", "level", "least lines of that log: debug, info, warning or error"),
 )
@@ -90,7 +99,9 @@ class Settings:
     window: int
     rate_per_key: float
     rate_per_address: float
-    trusted_proxies: tuple[str, ...]
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    seal_key_file: Path
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...]
     log_format: logs.Form
     log_level: logs.Level
 
@@ -139,14 +150,14 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             given = defaults[name]
         return kind(given)
 
-    def networks(name: str) -> tuple[str, ...]:
+    def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         found = []
-        for each in text(name).split(","):
+        for part in filter(None, (each.strip() for each in text(name).split(","))):
             try:
-                if each.strip():
-                    found.append(str(ip_network(each.strip(), strict=False)))
+                found.append(ip_network(part))
             except ValueError:
-                problems.append(Problem(name, f"{each.strip()!r} is no address and no network", "as 10.1.0.0/16"))
+                mend = "write networks as 10.1.0.0/16,fd00::/8"
+                problems.append(Problem(name, f"{part!r} is not a network", mend))
         return tuple(found)
 
     home = path("NFTLOYALTY_HOME")
@@ -163,6 +174,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     rate_per_key = number("NFTLOYALTY_RATE_PER_KEY", 0, 1_000_000)
     rate_per_address = number("NFTLOYALTY_RATE_PER_ADDRESS", 0, 1_000_000)
     trusted_proxies = networks("NFTLOYALTY_TRUSTED_PROXIES")
+    seal_key_file = path("NFTLOYALTY_SEAL_KEY_FILE") if text("NFTLOYALTY_SEAL_KEY_FILE") else home / "seal.key"
+    webhook_networks = networks("NFTLOYALTY_WEBHOOK_NETWORKS")
     log_format = choice("NFTLOYALTY_LOG_FORMAT", logs.Form)
     log_level = choice("NFTLOYALTY_LOG_LEVEL", logs.Level)
     password = text("NFTLOYALTY_KEY_PASSWORD")
@@ -182,6 +195,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         rate_per_key=rate_per_key,
         rate_per_address=rate_per_address,
         trusted_proxies=trusted_proxies,
+        seal_key_file=seal_key_file,
+        webhook_networks=webhook_networks,
         log_format=log_format,
         log_level=log_level,
     )

@@ -26,6 +26,7 @@ def test_nothing_needs_to_be_set() -> None:
     assert settings.rpc_url == "http://127.0.0.1:8545"
     assert (settings.password, settings.password_file) == (None, None)
     assert (settings.max_fee_wei, settings.window, settings.rpc_timeout_seconds) == (500 * 10**9, 16, 30.0)
+    assert (settings.seal_key_file, settings.webhook_networks) == (settings.home / "seal.key", ())
 
 
 def test_an_empty_variable_is_an_unset_one() -> None:
@@ -42,12 +43,16 @@ def test_what_is_set_is_taken(tmp_path: Path) -> None:
             "NFTLOYALTY_KEY_PASSWORD_FILE": str(tmp_path / "password"),
             "NFTLOYALTY_MAX_FEE_GWEI": "0.5",
             "NFTLOYALTY_WINDOW": "64",
+            "NFTLOYALTY_SEAL_KEY_FILE": str(tmp_path / "seal"),
+            "NFTLOYALTY_WEBHOOK_NETWORKS": "10.1.0.0/16, fd00::/8,127.0.0.1",
         }
     )
     assert settings.home == tmp_path
     assert settings.database_url == "postgresql://user@host/name"
     assert settings.password_file == tmp_path / "password"
     assert (settings.max_fee_wei, settings.window, settings.rpc_timeout_seconds) == (5 * 10**8, 64, 2.5)
+    assert settings.seal_key_file == tmp_path / "seal"
+    assert [str(each) for each in settings.webhook_networks] == ["10.1.0.0/16", "fd00::/8", "127.0.0.1/32"]
 
 
 def test_every_mistake_is_named_at_once() -> None:
@@ -59,6 +64,7 @@ def test_every_mistake_is_named_at_once() -> None:
         NFTLOYALTY_KEY_PASSWORD_FILE="two",
         NFTLOYALTY_MAX_FEE_GWEI="-1",
         NFTLOYALTY_WINDOW="65",
+        NFTLOYALTY_WEBHOOK_NETWORKS="10.1.0.1/16,fd00::/8",
     )
     assert found.keys() == {
         "NFTLOYALTY_HOME",
@@ -67,6 +73,7 @@ def test_every_mistake_is_named_at_once() -> None:
         "NFTLOYALTY_KEY_PASSWORD",
         "NFTLOYALTY_MAX_FEE_GWEI",
         "NFTLOYALTY_WINDOW",
+        "NFTLOYALTY_WEBHOOK_NETWORKS",
     }
 
 

@@ -4,14 +4,17 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from sqlalchemy import Engine
 
 from nftloyalty.chain.client import Node
 from nftloyalty.config import Settings
+from nftloyalty.connect.posting import Poster
 from nftloyalty.errors import BadInput, KeyProblem, Problem
 from nftloyalty.store.engine import open_engine, prepare
 from nftloyalty.vault.keystore import Keystore
+from nftloyalty.vault.sealing import Seal
 
 # A character for every byte, each of the 32 for equally many.
 _OF_IDS = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
@@ -28,6 +31,16 @@ class App:
     now: Callable[[], datetime]
     new_id: Callable[[str], str]
     password: Callable[[str], str]
+
+    @cached_property
+    def seal(self) -> Seal:
+        """What secrets in the database are encrypted with. Nothing is read or made before it is used."""
+        return Seal(self.settings.seal_key_file)
+
+    @cached_property
+    def poster(self) -> Poster:
+        """What webhooks are sent with."""
+        return Poster(self.settings.webhook_networks)
 
     def close(self) -> None:
         """Close database connections; the app is of no use afterwards."""

@@ -8,14 +8,14 @@ from nftloyalty.app.context import App
 
 
 def loose_files(app: App) -> list[Path]:
-    """The folders of home and keys, the embedded database and the password file, as far as others may read or change
-    them.
+    """The folders of home and keys, the embedded database, the password and seal files, as far as others may read or
+    change them.
 
     What we make ourselves is private; these were there before, or were opened up since.
     """
     if sys.platform == "win32":
         return []
-    found = [app.settings.home, app.keystore.folder]
+    found = [app.settings.home, app.keystore.folder, app.settings.seal_key_file]
     if app.engine.dialect.name == "sqlite":
         found.append(Path(str(app.engine.url.database)))
     if app.settings.password_file is not None:

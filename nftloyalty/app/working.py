@@ -14,7 +14,9 @@ from datetime import timedelta
 
 from nftloyalty import logs
 from nftloyalty.app.announcing import announce
+from nftloyalty.app.answering import forget_old
 from nftloyalty.app.context import App
+from nftloyalty.app.delivering import deliver
 from nftloyalty.app.gathering import Blocked
 from nftloyalty.app.indexing import Indexer, Progress
 from nftloyalty.app.keyring import known_addresses
@@ -30,6 +32,7 @@ PAUSE_AFTER_TROUBLE_SECONDS = 3.0
 # Between two looks at a chain where nothing moves.
 INDEX_PAUSE_SECONDS = 0.5
 STAND_BY_SECONDS = 2.0
+FORGET_EVERY_SECONDS = 3600.0
 # Between two looks at an index of which nothing is to be told.
 ANNOUNCE_PAUSE_SECONDS = 0.5
 # Between two looks at what waits for the program's other keys.
@@ -102,8 +105,8 @@ class Hand:
 
 
 class Worker:
-    """Sends with these keys, one that is given twice once, indexes the program's chain, and tells what it finds.
-    `start` it once."""
+    """Sends with these keys, one that is given twice once, indexes the program's chain, tells what it finds, and brings
+    that to webhooks. `start` it once."""
 
     def __init__(self, app: App, opened: Opened, signers: Sequence[Signer] = (), *, indexes: bool = True) -> None:
         self._app = app
@@ -115,10 +118,13 @@ class Worker:
         )
         self.indexer = Hand("index", self._index) if indexes else None
         self.announcer = Hand("events", self._announce) if indexes else None
+        self.deliverer = Hand("webhooks", self._deliver) if indexes else None
+        self.upkeep = Hand("upkeep", self._forget) if indexes else None
 
     @property
     def hands(self) -> tuple[Hand, ...]:
-        return (*self.senders, *(hand for hand in (self.indexer, self.announcer) if hand is not None))
+        others = (self.indexer, self.announcer, self.deliverer, self.upkeep)
+        return (*self.senders, *(hand for hand in others if hand is not None))
 
     @property
     def troubles(self) -> Mapping[str, str]:
@@ -173,6 +179,17 @@ class Worker:
             )
 
         return turn
+
+    def _deliver(self, hand: Hand) -> None:
+        deliver(self._app, self._opened.row, done=lambda: hand.stopped, sleep=hand.sleep, note=hand.note)
+
+    def _forget(self, hand: Hand) -> None:
+        """Answers to requests need not be kept for ever."""
+        forgotten = forget_old(self._app)
+        hand.note("")
+        if forgotten:
+            log.info("forgot %d answers to requests that are old", forgotten)
+        hand.sleep(FORGET_EVERY_SECONDS)
 
     def _index(self, hand: Hand) -> None:
         finality_blocks = self._opened.program.chain.finality_blocks

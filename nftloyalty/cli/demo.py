@@ -19,9 +19,11 @@ from rich.table import Table
 from nftloyalty.app import claiming, deploying, funding, minting
 from nftloyalty.app.context import App, build_app
 from nftloyalty.app.intake import Intake
+from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.minting import MintPlan
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.app.powers import sending_keys
+from nftloyalty.app.working import Worker
 from nftloyalty.cli.indexing import bring_up_to_date
 from nftloyalty.cli.session import load_program, out, read_lines
 from nftloyalty.config import Secret, Settings

@@ -39,6 +39,7 @@ from nftloyalty.cli import (
     verifying,
     vouchers,
     waiting,
+    webhooks,
     working,
 )
 from nftloyalty.cli.session import err, out, start
@@ -91,6 +92,7 @@ for module in (
     indexing,
     vouchers,
     api_keys,
+    webhooks,
     governing,
     recovering,
     serving,

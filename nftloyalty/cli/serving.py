@@ -101,7 +101,7 @@ def serve(
                     worker.stop()
 
 
-def server_of(web: Callable[..., Any], proxies: Sequence[str] = ()) -> uvicorn.Server:
+def server_of(web: Callable[..., Any], proxies: Sequence[object] = ()) -> uvicorn.Server:
     """A server for an ASGI application, whose lines go where ours go. The application tells of each request itself.
 
     `proxies` are believed when they say whose request it is.
@@ -114,7 +114,7 @@ def server_of(web: Callable[..., Any], proxies: Sequence[str] = ()) -> uvicorn.S
             access_log=False,
             http=PatientProtocol,
             proxy_headers=bool(proxies),
-            forwarded_allow_ips=list(proxies),
+            forwarded_allow_ips=[str(each) for each in proxies],
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from nftloyalty.domain.event import EventType, event_id, intent_data, intent_object
+from nftloyalty.store import deliveries
 from nftloyalty.store.columns import json_text
 from nftloyalty.store.events import EventRow
 from nftloyalty.store.tables import Phase, announcements, chains, events, intents, pending_events, programs
@@ -95,7 +96,7 @@ def add(tx: Connection, program: int, new: Sequence[NewEvent], now: datetime) ->
         )
     for start in range(0, len(rows), _ROWS):
         _insert(tx, program, rows[start : start + _ROWS], now)
-    # ---> deliveries: `webhooks.fan_out(tx, program, rows, now)` belongs here, in the transaction of the events.
+    deliveries.fan_out(tx, rows, now)
     return rows
 
 

@@ -71,8 +71,11 @@ class Phase(StrEnum):
 
 
 class EndpointState(StrEnum):
+    """`deleted`: disabled for good; its secrets are gone, and its log is kept."""
+
     ACTIVE = "active"
     DISABLED = "disabled"
+    DELETED = "deleted"
 
 
 class DeliveryState(StrEnum):
@@ -536,6 +539,9 @@ endpoints = Table(
     Column("created_at", UtcDateTime, nullable=False),
     # Since when nothing has come through; NULL = the last try did.
     Column("failing_since", UtcDateTime),
+    # How many tries of it in a row found it still failing, and when the next one may be made, of whatever object.
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("next_at", UtcDateTime),
     UniqueConstraint("public_id"),
     Index("ix_endpoints_program", "program"),
     _known("state", EndpointState),
@@ -565,15 +571,20 @@ deliveries = Table(
     Column("object", String(120), nullable=False),
     Column("state", OneOf(DeliveryState), nullable=False),
     Column("tries", Integer, nullable=False, server_default="0"),
-    Column("next_at", UtcDateTime, nullable=False),
+    Column("first_tried_at", UtcDateTime),
+    # Not before then; NULL = not before an older one of its object, or never again.
+    Column("next_at", UtcDateTime),
+    # Which process is at it now, and until when it has it for itself.
     Column("held_by", String(200)),
     Column("held_until", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
     UniqueConstraint("endpoint", "event"),
     _known("state", DeliveryState),
-    Index("ix_deliveries_waiting", "endpoint", "object", "id", **_only("state = 'waiting'")),
-    Index("ix_deliveries_due", "next_at", **_only("state = 'waiting'")),
+    Index("ix_deliveries_waiting", "endpoint", "object", "event", **_only("state = 'waiting'")),
+    Index("ix_deliveries_due", "endpoint", "next_at", **_only("state = 'waiting' AND next_at IS NOT NULL")),
+    Index("ix_deliveries_held", "endpoint", **_only("held_until IS NOT NULL")),
+    Index("ix_deliveries_endpoint_id", "endpoint", "id"),
 )
 
 # Each time a delivery was tried: the log that whoever runs the endpoint is shown.
@@ -587,5 +598,5 @@ delivery_tries = Table(
     # Of the answer; NULL = there was none, and `error` says why.
     Column("status", Integer),
     Column("error", Text),
-    Index("ix_delivery_tries_delivery", "delivery"),
+    Index("ix_delivery_tries_delivery", "delivery", "id"),
 )

@@ -36,6 +36,9 @@ from nftloyalty.store.tables import VoucherKind, metadata
 from nftloyalty.store.vouchers import NewVoucher
 from tests.conftest import ENGINES, ROOT, PostgreSQL
 from tests.store.build import NOW, accepted, announced, prepared, reserved, sent, signed, wallet
+from tests.store.happenings import claim as claim_deliveries
+from tests.store.happenings import endpoint, happen, went
+from tests.store.happenings import settle as settle_deliveries
 
 NewDatabase = Callable[[str], Engine]
 MIGRATIONS = Path(engine_module.__file__).parent / "migrations"
@@ -115,6 +118,9 @@ def filled(engine: Engine) -> None:
         items = [BatchItem(Reply.ACCEPTED, 1), BatchItem(Reply.ASKED_OTHERWISE, 2**63)]
         batches.add(tx, NewBatch("bat_1", ground.program, Kind.MINT_CARD, 0, items), NOW)
         announced(tx, ground)
+        endpoint(tx, ground.program, secret=bytes(range(256)))
+        happen(tx, ground.program, "m:1", "m:1", "m:2")
+        settle_deliveries(tx, *(went(each, status=503) for each in claim_deliveries(tx, ground.program, limit=1)))
 
 
 def all_rows(tx: Connection) -> dict[str, list[dict[str, Any]]]:

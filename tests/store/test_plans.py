@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from nftloyalty.domain.intent import Kind
-from nftloyalty.store import intents, sending, slots
+from nftloyalty.store import deliveries, intents, sending, slots
 from nftloyalty.store.engine import begin, open_engine, read, upgrade
 from nftloyalty.store.intents import Batchable, Group, Landed
 from tests.store.build import (
@@ -31,6 +32,9 @@ from tests.store.build import (
     settle,
     waiting_cards,
 )
+from tests.store.happenings import claim as claim_deliveries
+from tests.store.happenings import endpoint, happen, went
+from tests.store.happenings import settle as settle_deliveries
 
 ROWS = 4_000
 MANY_ROWS = 40_000
@@ -130,6 +134,72 @@ def test_every_question_of_a_sender_finds_its_rows_by_index(embedded: Engine) ->
         "INDEX ix_intents_slot (slot=?)",
     ):
         assert [plan for plan in plans.values() if any(index in step for step in plan)], index
+
+
+def test_every_question_of_a_deliverer_finds_its_rows_by_index(embedded: Engine) -> None:
+    with begin(embedded) as tx:
+        ground = prepared(tx)
+        to = endpoint(tx, ground.program)
+        events = happen(tx, ground.program, *(f"m:{number % 200}" for number in range(600)))
+    with read(embedded) as tx, listening(embedded) as reads:
+        deliveries.may_claim(tx, ground.program, "me", NOW)
+        deliveries.waiting(tx, to.id)
+        deliveries.of_endpoint(tx, to.id, before=500, limit=5)
+        deliveries.tries_of(tx, to.id, events[0].id)
+    with begin(embedded) as tx, listening(embedded) as writes:
+        deliveries.fan_out(tx, events, NOW)
+        claimed = claim_deliveries(tx, ground.program, limit=20)
+        settle_deliveries(tx, *(went(each, status=500 if place % 3 else 204) for place, each in enumerate(claimed)))
+        claim_deliveries(tx, ground.program, NOW + timedelta(minutes=1), limit=20)
+        deliveries.replay_one(tx, to, events[0].id, NOW)
+        deliveries.replay_range(tx, to, NOW, after=100, since=None, until=None, also_delivered=True, limit=10)
+    with begin(embedded) as tx:
+        asked = [each for each in reads.statements + writes.statements if "INSERT" not in each[0]]
+        plans = sqlite_plans(tx, Asked(asked))
+    assert len(plans) >= 15
+    for statement, plan in plans.items():
+        scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in GIVEN | {"anon_2"}]
+        assert not scans, (statement, plan)
+        assert "LIMIT" not in statement or not [step for step in plan if "TEMP B-TREE" in step], (statement, plan)
+    for index in (
+        "INDEX ix_deliveries_due (endpoint=? AND next_at",
+        "INDEX ix_deliveries_waiting (endpoint=? AND object=?",
+        "INDEX ix_deliveries_held (endpoint=?)",
+        "INDEX ix_deliveries_endpoint_id (endpoint=?",
+        "INDEX ix_delivery_tries_delivery (delivery=?)",
+        "INDEX ix_endpoints_program (program=?)",
+        "INDEX ix_events_program_id (program=?",
+    ):
+        assert [plan for plan in plans.values() if any(index in step for step in plan)], index
+
+
+def test_a_queue_of_thousands_is_claimed_from_as_quickly_as_a_short_one(engine: Engine, ground: Ground) -> None:
+    """Of one object too, whose events all wait behind the first."""
+    with begin(engine) as tx:
+        endpoint(tx, ground.program)
+        happen(tx, ground.program, *(["m:hot"] * 2_000), *(f"m:{number}" for number in range(2_000)))
+        if engine.dialect.name == "postgresql":
+            tx.execute(text("ANALYZE"))
+    with begin(engine) as tx, listening(engine) as asked:
+        claimed = claim_deliveries(tx, ground.program, limit=8)
+        settle_deliveries(tx, *(went(each) for each in claimed))
+    if engine.dialect.name == "sqlite":
+        return
+    with begin(engine) as tx:
+        for statement, values in asked.statements:
+            if "INSERT" in statement:
+                continue
+            (found,) = tx.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values).scalar_one()
+            for node in nodes_of(found["Plan"]):
+                rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+                assert node["Node Type"] != "Seq Scan" or rows < 100, (statement, node)
+                assert rows < 1_000, (statement, node)
+
+
+def nodes_of(plan: Any) -> Iterator[Any]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes_of(inner)
 
 
 def send_all(tx: Connection, ground: Ground, rows: Sequence[Batchable]) -> None:

@@ -32,6 +32,9 @@ from tests.store.build import (
     sent,
     signed,
 )
+from tests.store.happenings import claim as claim_deliveries
+from tests.store.happenings import endpoint, happen, went
+from tests.store.happenings import settle as settle_deliveries
 
 MIGRATIONS = Path(engine_module.__file__).parent / "migrations"
 
@@ -120,6 +123,10 @@ def test_an_older_schema_with_data_is_upgraded(empty: Engine, later: Path, monke
         slot, attempt = sent(tx, ground, accepted(tx, ground, range(3)))
         indexed(tx, ground)
         announced(tx, ground)
+        endpoint(tx, ground.program)
+        happen(tx, ground.program, "m:1")
+        claimed = claim_deliveries(tx, ground.program)
+        settle_deliveries(tx, *(went(each) for each in claimed))
         before = everything(tx)
         assert {name for name, rows in before.items() if not rows} == {"answers", "api_keys", "batches", "vouchers"}
     monkeypatch.setattr(engine_module, "_MIGRATIONS", later)

@@ -65,7 +65,9 @@ def upgrade() -> None:
         sa.Column("why", sa.Text),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("failing_since", TIME),
-        sa.CheckConstraint("state IN ('active', 'disabled')", name=op.f("ck_endpoints_state_known")),
+        sa.Column("failures", sa.Integer, server_default="0", nullable=False),
+        sa.Column("next_at", TIME),
+        sa.CheckConstraint("state IN ('active', 'disabled', 'deleted')", name=op.f("ck_endpoints_state_known")),
         sa.ForeignKeyConstraint(["program"], ["programs.id"], name="fk_endpoints_program_programs"),
         sa.PrimaryKeyConstraint("id", name="pk_endpoints"),
         sa.UniqueConstraint("public_id", name="uq_endpoints_public_id"),
@@ -90,7 +92,8 @@ def upgrade() -> None:
         sa.Column("object", sa.String(120), nullable=False),
         sa.Column("state", sa.String(32), nullable=False),
         sa.Column("tries", sa.Integer, server_default="0", nullable=False),
-        sa.Column("next_at", TIME, nullable=False),
+        sa.Column("first_tried_at", TIME),
+        sa.Column("next_at", TIME),
         sa.Column("held_by", sa.String(200)),
         sa.Column("held_until", TIME),
         sa.Column("created_at", TIME, nullable=False),
@@ -101,20 +104,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
         sa.UniqueConstraint("endpoint", "event", name="uq_deliveries_endpoint_event"),
     )
-    op.create_index(
-        "ix_deliveries_due",
-        "deliveries",
-        ["next_at"],
-        sqlite_where=sa.text("state = 'waiting'"),
-        postgresql_where=sa.text("state = 'waiting'"),
-    )
-    op.create_index(
-        "ix_deliveries_waiting",
-        "deliveries",
-        ["endpoint", "object", "id"],
-        sqlite_where=sa.text("state = 'waiting'"),
-        postgresql_where=sa.text("state = 'waiting'"),
-    )
+    for name, columns, which in (
+        ("ix_deliveries_due", ["endpoint", "next_at"], "state = 'waiting' AND next_at IS NOT NULL"),
+        ("ix_deliveries_held", ["endpoint"], "held_until IS NOT NULL"),
+        ("ix_deliveries_waiting", ["endpoint", "object", "event"], "state = 'waiting'"),
+    ):
+        op.create_index(name, "deliveries", columns, sqlite_where=sa.text(which), postgresql_where=sa.text(which))
+    op.create_index("ix_deliveries_endpoint_id", "deliveries", ["endpoint", "id"])
     op.create_table(
         "delivery_tries",
         sa.Column("id", ROW_ID, nullable=False),
@@ -126,4 +122,4 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["delivery"], ["deliveries.id"], name="fk_delivery_tries_delivery_deliveries"),
         sa.PrimaryKeyConstraint("id", name="pk_delivery_tries"),
     )
-    op.create_index("ix_delivery_tries_delivery", "delivery_tries", ["delivery"])
+    op.create_index("ix_delivery_tries_delivery", "delivery_tries", ["delivery", "id"])

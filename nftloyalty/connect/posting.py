@@ -1,0 +1,212 @@
+"""One POST to somebody else's server, which may be slow, broken or hostile.
+
+Nothing is followed, no proxy is used, little of the answer is read and none of it kept, and all of it ends in time.
+Each message has a connection of its own.
+"""
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+
+from nftloyalty import __version__
+from nftloyalty.connect.reach import (
+    Address,
+    Network,
+    Refused,
+    Resolve,
+    Target,
+    checked_addresses,
+    parse_target,
+    resolve_in,
+)
+from nftloyalty.errors import BadInput
+
+DEADLINE_SECONDS = 15.0
+CONNECT_SECONDS = 5.0
+MOST_ANSWER_BYTES = 4096
+MOST_RETRY_AFTER_SECONDS = 3600
+GONE = 410
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a POST went: `status` is the server's, None if it gave none; then `error` says why, in a few words without
+    the path of the address. `retry_after_seconds` is what the server asks for, 0 if it asks for nothing."""
+
+    status: int | None
+    error: str | None
+    milliseconds: int
+    retry_after_seconds: int = 0
+
+    @property
+    def taken(self) -> bool:
+        """Whether the message was received: 2xx, and nothing else. A redirect is a failure."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def gone(self) -> bool:
+        """Whether the server wants no message ever again."""
+        return self.status == GONE
+
+
+class Poster:
+    """Posts to public addresses by HTTPS, and to the `allowed` networks, by HTTP too. Safe to use from many threads.
+
+    `trust` is what certificates are checked against, the system's authorities by default. `resolve` is for tests.
+    """
+
+    def __init__(
+        self,
+        allowed: Sequence[Network] = (),
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
+        resolve: Resolve | None = None,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        self.allowed = tuple(allowed)
+        self._deadline_seconds = deadline_seconds
+        self._connect_seconds = min(connect_seconds, deadline_seconds)
+        self._resolve = resolve or resolve_in(self._connect_seconds)
+        self._given_trust = trust
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Post this body. Never raises for what the server, the network or the name does."""
+        began = time.monotonic()
+        status, error, retry_after = None, None, 0
+        try:
+            target = parse_target(url, self.allowed)
+            addresses = checked_addresses(target, self._resolve, self.allowed)
+            status, retry_after = self._exchange(target, addresses, body, headers, began + self._deadline_seconds)
+        except BadInput as wrong:
+            error = "; ".join(f"the {problem.place} {problem.what}" for problem in wrong.problems)
+        except Refused as refused:
+            error = str(refused)
+        except TimeoutError:
+            error = f"no answer within {time.monotonic() - began:.0f} seconds"
+        except socket.gaierror:
+            error = "its name has no address"
+        except (HTTPError, http.client.HTTPException, OSError, ValueError) as failure:
+            error = _told(failure)
+        return Answer(status, error, round((time.monotonic() - began) * 1000), retry_after)
+
+    def _exchange(
+        self,
+        target: Target,
+        addresses: Sequence[Address],
+        body: bytes,
+        headers: Mapping[str, str],
+        deadline: float,
+    ) -> tuple[int, int]:
+        connection = self._connected(target, addresses, deadline)
+        wire = connection.sock
+        cut = threading.Event()
+
+        def end() -> None:
+            # Whatever this socket is waiting for, it ends now. Of the plain socket underneath: a TLS one would let its
+            # reader go on in the clear.
+            cut.set()
+            with suppress(OSError):
+                socket.socket.shutdown(wire, socket.SHUT_RDWR)
+
+        left = max(0.001, deadline - time.monotonic())
+        guard = threading.Timer(left, end)
+        guard.daemon = True
+        guard.start()
+        try:
+            connection.timeout = left
+            connection.request(
+                "POST",
+                target.path,
+                body=body,
+                headers={
+                    "Host": target.authority,
+                    "User-Agent": f"nftloyalty/{__version__}",
+                    "Accept-Encoding": "identity",
+                    "Connection": "close",
+                    "Content-Type": "application/json",
+                    **headers,
+                },
+            )
+            # Not urllib3's own method: it logs the whole URL where headers are broken.
+            answer = http.client.HTTPConnection.getresponse(connection)
+            with answer:
+                if cut.is_set():
+                    # Headers that end in the middle are taken for whole.
+                    raise TimeoutError
+                # The status decides. A little more is taken in only so that an honest server can end in good order.
+                with suppress(http.client.HTTPException, OSError):
+                    answer.read(MOST_ANSWER_BYTES)
+                return answer.status, _seconds(answer.headers.get("Retry-After"))
+        except Exception:
+            if cut.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            guard.cancel()
+            connection.close()
+
+    def _connected(self, target: Target, addresses: Sequence[Address], deadline: float) -> HTTPConnection:
+        """A connection to the first of these addresses that can be reached; what fails later is not tried elsewhere."""
+        last: Exception = TimeoutError()
+        for address in addresses:
+            left = min(self._connect_seconds, deadline - time.monotonic())
+            if left <= 0:
+                raise TimeoutError
+            connection = self._connection(target, address, left)
+            try:
+                connection.connect()
+                return connection
+            except (NewConnectionError, ConnectTimeoutError) as failure:
+                connection.close()
+                last = failure
+            except BaseException:
+                connection.close()
+                raise
+        raise last
+
+    def _connection(self, target: Target, address: Address, seconds: float) -> HTTPConnection:
+        if target.scheme == "http":
+            return HTTPConnection(str(address), target.port, timeout=seconds)
+        return HTTPSConnection(
+            str(address), target.port, timeout=seconds, server_hostname=target.host, ssl_context=self._trust
+        )
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        # Once, when it is first needed: reading all authorities takes longer than a message.
+        return self._given_trust or ssl.create_default_context()
+
+
+def _seconds(text: str | None) -> int:
+    return min(int(text), MOST_RETRY_AFTER_SECONDS) if text and text.isascii() and text.isdigit() else 0
+
+
+def _told(failure: Exception) -> str:
+    """What went wrong, without the words of the failure: they may name the whole URL."""
+    causes: list[BaseException] = [failure]
+    while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None and deeper not in causes:
+        causes.append(deeper)
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not valid: {cause.verify_message}"
+        if isinstance(cause, ConnectionRefusedError):
+            return "the connection was refused"
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return "TLS failed"
+    if any(isinstance(cause, (ConnectTimeoutError, TimeoutError)) for cause in causes):
+        return "it could not be connected to in time"
+    if any(isinstance(cause, NewConnectionError) for cause in causes):
+        return "it can't be connected to"
+    if any(isinstance(cause, http.client.HTTPException) for cause in causes):
+        return "what it answered is not HTTP"
+    return "the connection broke off"
