@@ -15,7 +15,6 @@ from nftloyalty.domain.access import Scope
 from nftloyalty.domain.answer import Said
 from nftloyalty.domain.times import WrongTime, parse_expiry
 from nftloyalty.errors import BadInput, Problem
-from nftloyalty.store.engine import begin
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ServiceDep, writing
 from nftloyalty.web.intents import IntentOut
@@ -160,11 +159,9 @@ def _accepted(
     app, here = service.app, service.opened
     named = key_of(request, key, body.model_dump(mode="json"))
 
-    def work() -> Said:
-        prepared = requesting.prepare(app, here, asked())
-        with begin(app.engine) as tx:
-            rows = requesting.accept(app, tx, prepared)
-            final = describing.final_number(tx, here.row.id)
+    def carry_out(tx: Any, prepared: requesting.Prepared) -> Said:
+        rows = requesting.accept(app, tx, prepared)
+        final = describing.final_number(tx, here.row.id)
         items: Sequence[dict[str, Any]] = [
             {
                 "reply": "accepted" if each.new else "known",
@@ -175,6 +172,6 @@ def _accepted(
         ]
         return Said(202, json.dumps({"items": items}, separators=(",", ":")))
 
-    answer = once(app, here.row.id, named, work)
+    answer = once(app, here.row.id, named, lambda: requesting.prepare(app, here, asked()), carry_out)
     headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
     return Response(answer.said.body, answer.said.status, headers, "application/json")

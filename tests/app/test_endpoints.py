@@ -108,7 +108,7 @@ def test_another_program_s_endpoint_is_unknown(shop: Hooked) -> None:
 
 
 def test_what_is_given_is_changed(shop: Hooked) -> None:
-    made = shop.endpoint(URL, "b.b")
+    made = shop.endpoint(URL, "stamp.redeemed")
     name = made.endpoint.public_id
     changed = endpoints.update(
         shop.app, shop.program, name, types=["stamp.created", "membership.left", "membership.left"], description="till"
