@@ -129,7 +129,7 @@ def test_two_vouchers_for_one_wallet_are_one_card(world: World) -> None:
     states = {bring(world, one).state, bring(world, two).state}
     assert states == {IntentState.FINAL, IntentState.REJECTED}
     told = [described(world, claiming.claim_status(world.app, world.here, each.public_id)) for each in (one, two)]
-    assert "the wallet already holds it" in str(next(each["reason"] for each in told if each["phase"] == "rejected"))
+    assert "the wallet already holds it" in str(next(each["reason"] for each in told if each["phase"] == "reverted"))
 
 
 def test_a_member_already_is_refused_with_the_contracts_reason(world: World) -> None:
@@ -235,7 +235,7 @@ def test_how_far_a_claim_is_is_told_in_words(world: World) -> None:
     world.index()
     row = claiming.accept_claim(world.app, world.here, card(world, new_wallet()))
     said = {state: described(world, replace(row, state=state)) for state in IntentState}
-    assert [told["phase"] for told in said.values()] == [*["pending"] * 3, "final", *["rejected"] * 2]
+    assert [told["phase"] for told in said.values()] == [*["pending"] * 3, "final", *["reverted"] * 2]
     assert len({told["sentence"] for told in said.values()}) == len(IntentState)
     assert said[IntentState.RECEIVED]["sentence"] == "accepted; it will be sent to the chain soon"
     skipped = described(world, replace(row, state=IntentState.REJECTED, code=SkipCode.ALREADY_HELD))
