@@ -19,6 +19,7 @@ from nftloyalty.connect.reach import parse_target
 from nftloyalty.connect.webhooks import secret_text, sign
 from nftloyalty.domain.delivery import Message
 from nftloyalty.domain.event import EventType
+from nftloyalty.domain.times import iso
 from nftloyalty.errors import BadInput, KeyProblem, Problem
 from nftloyalty.store import deliveries, webhooks
 from nftloyalty.store.deliveries import DeliveryRow
@@ -95,6 +96,46 @@ def one(app: App, program: ProgramRow, endpoint_id: str) -> Standing:
     """Raises Unknown."""
     with read(app.engine) as tx:
         return _standing(app, tx, webhooks.get(tx, program.id, endpoint_id))
+
+
+def as_json(standing: Standing) -> dict[str, Any]:
+    """An endpoint as it is shown. Its secret is not."""
+    endpoint = standing.endpoint
+    return {
+        "id": endpoint.public_id,
+        "url": endpoint.url,
+        "types": list(endpoint.types),
+        "description": endpoint.description,
+        "state": endpoint.state.value,
+        "why": endpoint.why,
+        "created_at": iso(endpoint.created_at),
+        "failing_since": iso(endpoint.failing_since),
+        "next_at": iso(endpoint.next_at),
+        "waiting": standing.waiting,
+        "former_secret_until": iso(standing.former_secret_until),
+    }
+
+
+def delivery_json(row: DeliveryRow) -> dict[str, Any]:
+    """A line of an endpoint's log."""
+    return {
+        "number": row.id,
+        "event": row.event_id,
+        "type": row.type,
+        "object": row.object,
+        "state": row.state.value,
+        "tries": row.tries,
+        "next_at": iso(row.next_at),
+        "created_at": iso(row.created_at),
+        "delivered_at": iso(row.delivered_at),
+        "status": row.status,
+        "error": row.error,
+    }
+
+
+def try_json(row: TryRow) -> dict[str, Any]:
+    """One time that an event was sent."""
+    return {"at": iso(row.at), "milliseconds": row.milliseconds, "status": row.status, "error": row.error}
 
 
 def update(

@@ -9,11 +9,11 @@ import typer
 
 from nftloyalty.app import endpoints
 from nftloyalty.app.context import App
-from nftloyalty.app.endpoints import DeliveryState, Standing
+from nftloyalty.app.endpoints import DeliveryState
 from nftloyalty.app.opening import Opened, opened
 from nftloyalty.cli.session import confirm, err, out, print_json, print_table, running
 from nftloyalty.cli.signers import age
-from nftloyalty.domain.times import DAY_SECONDS, FORMS, WrongTime, at, iso, parse_end
+from nftloyalty.domain.times import DAY_SECONDS, FORMS, WrongTime, at, parse_end
 from nftloyalty.errors import BadInput, Problem
 
 MOST_LINES = 1_000
@@ -64,7 +64,7 @@ def list_all(ctx: typer.Context, as_json: Json = False) -> None:
         found = endpoints.all_of(app, here.row)
         now = app.now()
     if as_json:
-        print_json([_shown(each) for each in found])
+        print_json([endpoints.as_json(each) for each in found])
         return
     if not found:
         out.print("There is no endpoint.")
@@ -92,7 +92,7 @@ def show(ctx: typer.Context, endpoint: Endpoint) -> None:
     Example: nftloyalty webhooks show ep_0h3v...
     """
     with _here(ctx) as (app, here):
-        print_json(_shown(endpoints.one(app, here.row, endpoint)))
+        print_json(endpoints.as_json(endpoints.one(app, here.row, endpoint)))
 
 
 @group.command("update")
@@ -251,24 +251,7 @@ def log(
             return
         found = endpoints.log_of(app, here.row, endpoint, state=state, before=before, limit=limit)
     if as_json:
-        print_json(
-            [
-                {
-                    "number": each.id,
-                    "event": each.event_id,
-                    "type": each.type,
-                    "object": each.object,
-                    "state": each.state.value,
-                    "tries": each.tries,
-                    "next_at": iso(each.next_at),
-                    "created_at": iso(each.created_at),
-                    "delivered_at": iso(each.delivered_at),
-                    "status": each.status,
-                    "error": each.error,
-                }
-                for each in found
-            ]
-        )
+        print_json([endpoints.delivery_json(each) for each in found])
         return
     print_table(
         ("number", "event", "type", "object", "state", "tries", "last answer"),
@@ -289,12 +272,7 @@ def log(
 
 def _print_tries(found: Sequence[endpoints.TryRow], as_json: bool) -> None:
     if as_json:
-        print_json(
-            [
-                {"at": iso(each.at), "milliseconds": each.milliseconds, "status": each.status, "error": each.error}
-                for each in found
-            ]
-        )
+        print_json([endpoints.try_json(each) for each in found])
         return
     print_table(
         ("at", "ms", "answer"),
@@ -307,23 +285,6 @@ def _print_tries(found: Sequence[endpoints.TryRow], as_json: bool) -> None:
 
 def _answer(status: int | None, error: str | None) -> str:
     return str(status) if status is not None else error or "-"
-
-
-def _shown(standing: Standing) -> dict[str, object]:
-    endpoint = standing.endpoint
-    return {
-        "id": endpoint.public_id,
-        "url": endpoint.url,
-        "types": list(endpoint.types),
-        "description": endpoint.description,
-        "state": endpoint.state.value,
-        "why": endpoint.why,
-        "created_at": iso(endpoint.created_at),
-        "failing_since": iso(endpoint.failing_since),
-        "next_at": iso(endpoint.next_at),
-        "waiting": standing.waiting,
-        "former_secret_until": iso(standing.former_secret_until),
-    }
 
 
 def _moment(text: str | None, name: str, *, starts: bool = False) -> datetime | None:

@@ -25,15 +25,15 @@ class KeyKind(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a key is good for. `admin` is all of them, and keys and webhooks besides."""
+    """What a key is good for. `admin` is all of them, and keys besides."""
 
     CHECKS_READ = "checks:read"
     MEMBERS_READ = "members:read"
     MINTS_WRITE = "mints:write"
     MEMBERS_WRITE = "members:write"
-    VOUCHERS_WRITE = "vouchers:write"
     CLAIMS_WRITE = "claims:write"
     EVENTS_READ = "events:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     METRICS_READ = "metrics:read"
     ADMIN = "admin"
 
@@ -48,11 +48,11 @@ _SENTENCES = {
     Scope.MEMBERS_READ: "read what wallets hold, and how requests stand",
     Scope.MINTS_WRITE: "give cards and stamps",
     Scope.MEMBERS_WRITE: "renew, change tiers, revoke and readmit",
-    Scope.VOUCHERS_WRITE: "sign vouchers",
     Scope.CLAIMS_WRITE: "hand in vouchers",
     Scope.EVENTS_READ: "read events",
+    Scope.WEBHOOKS_WRITE: "manage webhooks",
     Scope.METRICS_READ: "read the server's numbers",
-    Scope.ADMIN: "do all of this, and manage keys and webhooks",
+    Scope.ADMIN: "do all of this, and manage keys",
 }
 
 PUBLIC_SCOPES = frozenset({Scope.CHECKS_READ, Scope.CLAIMS_WRITE})

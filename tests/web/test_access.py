@@ -54,6 +54,18 @@ NEEDED: Mapping[tuple[str, str], Scope | None] = MappingProxyType(
         ("GET", "/v1/intents/{intent_id}"): Scope.MEMBERS_READ,
         ("GET", "/v1/events"): Scope.EVENTS_READ,
         ("GET", "/v1/events/{event_id}"): Scope.EVENTS_READ,
+        ("GET", "/v1/webhooks"): Scope.WEBHOOKS_WRITE,
+        ("POST", "/v1/webhooks"): Scope.WEBHOOKS_WRITE,
+        ("GET", "/v1/webhooks/{endpoint_id}"): Scope.WEBHOOKS_WRITE,
+        ("PATCH", "/v1/webhooks/{endpoint_id}"): Scope.WEBHOOKS_WRITE,
+        ("DELETE", "/v1/webhooks/{endpoint_id}"): Scope.WEBHOOKS_WRITE,
+        ("POST", "/v1/webhooks/{endpoint_id}/rotate"): Scope.WEBHOOKS_WRITE,
+        ("POST", "/v1/webhooks/{endpoint_id}/disable"): Scope.WEBHOOKS_WRITE,
+        ("POST", "/v1/webhooks/{endpoint_id}/enable"): Scope.WEBHOOKS_WRITE,
+        ("POST", "/v1/webhooks/{endpoint_id}/test"): Scope.WEBHOOKS_WRITE,
+        ("POST", "/v1/webhooks/{endpoint_id}/replay"): Scope.WEBHOOKS_WRITE,
+        ("GET", "/v1/webhooks/{endpoint_id}/deliveries"): Scope.WEBHOOKS_WRITE,
+        ("GET", "/v1/webhooks/{endpoint_id}/deliveries/{event_id}"): Scope.WEBHOOKS_WRITE,
         ("GET", "/v1/keys"): Scope.ADMIN,
         ("POST", "/v1/keys"): Scope.ADMIN,
         ("POST", "/v1/keys/{key_id}/rotate"): Scope.ADMIN,
@@ -255,6 +267,7 @@ def test_two_keys_at_once_are_none(keys: Keys, client: httpx2.Client) -> None:
 
 
 def test_a_revoked_key_is_refused_within_two_seconds(world: World, client: httpx2.Client, keys: Keys) -> None:
+    world.index()
     made = access.create(world.app, world.here, "Till", ["checks:read"])
     url = f"/v1/check/{new_wallet().lower()}"
     assert client.get(url, headers=bearer(made.text)).status_code == 200
@@ -281,7 +294,10 @@ def test_a_page_asks_first_whether_it_may(keys: Keys, client: httpx2.Client) -> 
     assert "Access-Control-Allow-Origin" not in may_not.headers
 
 
-def test_a_page_may_read_its_answers_and_errors_and_no_other_page_any(keys: Keys, client: httpx2.Client) -> None:
+def test_a_page_may_read_its_answers_and_errors_and_no_other_page_any(
+    world: World, keys: Keys, client: httpx2.Client
+) -> None:
+    world.index()
     for body in ({"wallet": new_wallet()}, {"wallet": "none"}):
         answer = client.post("/v1/gate", headers=keys.headers["page"], json=body)
         assert answer.status_code in (200, 422)
