@@ -9,8 +9,8 @@ from nftloyalty.app.context import App
 from nftloyalty.app.describing import row_of
 from nftloyalty.app.opening import Opened
 from nftloyalty.domain.address import Address
+from nftloyalty.domain.delivery import Message
 from nftloyalty.domain.event import EventType
-from nftloyalty.domain.times import iso
 from nftloyalty.errors import BadInput, Problem, Unknown
 from nftloyalty.store import events
 from nftloyalty.store.engine import read
@@ -34,16 +34,16 @@ class Page:
 
 def as_json(program: str, row: EventRow) -> dict[str, Any]:
     """An event as it is read and as it is delivered."""
-    return {
-        "id": row.public_id,
-        "type": row.type,
-        "timestamp": iso(row.created_at),
-        "program": program,
-        "object": row.object,
-        "sequence": row.sequence,
-        "phase": row.phase.value,
-        "data": row.data,
-    }
+    return Message(
+        id=row.public_id,
+        program=program,
+        type=row.type,
+        phase=row.phase.value,
+        object=row.object,
+        sequence=row.sequence,
+        data=row.data,
+        at=row.created_at,
+    ).told()
 
 
 def find(app: App, opened: Opened, public_id: str) -> dict[str, Any]:

@@ -56,12 +56,9 @@ class Message:
     data: Mapping[str, Any]
     at: datetime
 
-    def body(self) -> bytes:
-        """JSON with sorted keys: the same bytes whenever it is sent.
-
-        Data that would make it too long for receivers is left out, which it says; the event can be asked for by its id.
-        """
-        told: dict[str, Any] = {
+    def told(self) -> dict[str, Any]:
+        """As whoever reads events is told it, too."""
+        return {
             "id": self.id,
             "type": self.type,
             "timestamp": self.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
@@ -71,6 +68,13 @@ class Message:
             "phase": self.phase,
             "data": self.data,
         }
+
+    def body(self) -> bytes:
+        """JSON with sorted keys: the same bytes whenever it is sent.
+
+        Data that would make it too long for receivers is left out, which it says; the event can be asked for by its id.
+        """
+        told = self.told()
         body = _json(told)
         return body if len(body) < MOST_MESSAGE_BYTES else _json(told | {"data": {"left_out": True}})
 
