@@ -73,12 +73,13 @@ LAW: Mapping[str, Ring] = {
         ours=("errors",),
         theirs=(*WEB3_FAMILY, "eth_tester", "eth", "fastapi", "starlette", "pydantic", "uvicorn"),
     ),
+    # What a storefront installs: it knows the API, and nothing of what is behind it.
+    "client": Ring(theirs=("urllib3",)),
     # The outermost ring: `serve`, `chain` and `demo` start the servers, so it may name them.
     "cli": Ring(
         ours=("config", "logs", "errors", "domain", "store.reports", "app", "web", "devchain"),
         theirs=("typer", "click", "rich", "babel", "segno", "uvicorn"),
     ),
-    "client": Ring(theirs=("jwt", "httpx2")),
 }
 
 
