@@ -5,7 +5,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test check contracts slither compile soak bench bench-gas bench-speed bench-checks clean
+.PHONY: help install demo test check contracts slither compile soak bench bench-gas bench-speed bench-checks bench-intake \
+	bench-webhooks clean
 
 # More arguments for the program behind a target: make demo ARGS=--exit, make test ARGS="-k gate".
 ARGS ?=
@@ -79,7 +80,7 @@ compile: $(dev) $(node_modules) ## compile the contracts and write nftloyalty/ar
 soak: $(dev) $(node_modules) ## the fault rig at length: thousands of mints under every trouble, about ten minutes (docs/faults.md)
 	@$(tools) $(python) -m tests.faults.soak $(ARGS)
 
-bench: bench-gas bench-speed bench-checks ## every benchmark
+bench: bench-gas bench-speed bench-checks bench-intake bench-webhooks ## every benchmark
 
 bench-gas: $(dev) $(node_modules) ## gas of our contracts beside their peers
 	@$(tools) $(python) -m benchmarks.gas $(ARGS)
@@ -89,6 +90,12 @@ bench-speed: $(dev) $(node_modules) ## mints sent and events indexed a second, b
 
 bench-checks: $(dev) $(node_modules) $(load_modules) ## checks at a checkout beside their limits (five minutes; best on an idle machine)
 	@$(tools) $(python) -m benchmarks.checks $(ARGS)
+
+bench-intake: $(dev) ## requests taken in a second beside the database's bare commits
+	@$(tools) $(python) -m benchmarks.intake $(ARGS)
+
+bench-webhooks: $(dev) ## webhooks delivered a second beside bare posts
+	@$(tools) $(python) -m benchmarks.webhooks $(ARGS)
 
 clean: ## remove all that make installed or built
 	rm -rf .venv .venv-slither $(logs) contracts/node_modules contracts/out contracts/cache benchmarks/gas/node_modules benchmarks/node_modules

@@ -59,7 +59,7 @@ SETTINGS = (
         "NFTLOYALTY_INDEX_MAX_AGE", "30", "seconds", "refuse answers from an index not seen at the head for so long"
     ),
     Setting("NFTLOYALTY_WINDOW", "16", "transactions", "most transactions in flight per signer, 1 to 64"),
-    Setting("NFTLOYALTY_RATE_PER_KEY", "200", "requests a second", "most that one API key may ask, 0 = no limit"),
+    Setting("NFTLOYALTY_RATE_PER_KEY", "1000", "requests a second", "most that one API key may ask, 0 = no limit"),
     Setting(
         "NFTLOYALTY_RATE_PER_ADDRESS",
         "20",

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nftloyalty import logs
 from nftloyalty.app.access import Doorkeeper
 from nftloyalty.domain import access
-from nftloyalty.domain.access import AccessProblem, Caller, WrongOrigin
+from nftloyalty.domain.access import AccessProblem, Caller
 from nftloyalty.errors import DatabaseProblem, LoyaltyError
 from nftloyalty.web import errors
 
@@ -223,7 +223,7 @@ class Door:
     def _may_page_ask(self, origin: str, headers: Headers) -> Response:
         """A browser asks on a page's behalf, without the key, before it sends what the page wants to send."""
         if origin not in self._doorkeeper.origins():
-            return errors.of(WrongOrigin("", origin, publishable=True))
+            return errors.problem("wrong_origin", mend="name the page's origin when the key is made")
         answer = Response(status_code=204)
         answer.headers["Access-Control-Allow-Origin"] = origin
         answer.headers["Access-Control-Allow-Methods"] = "GET, POST"
