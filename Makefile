@@ -11,7 +11,7 @@
 # More arguments for the program behind a target: make demo ARGS=--exit, make test ARGS="-k gate".
 ARGS ?=
 # pytest runs in so many processes at once; 0 = in one, as when you look for a fault.
-JOBS ?= 2
+JOBS ?= 3
 # Another interpreter for the virtual environments: make demo PYTHON=python3.12.
 PYTHON ?= python3
 

@@ -37,7 +37,7 @@ def create(
 ) -> None:
     """Make a key and print it. It is shown this once; from the first key on, requests need one.
 
-    Example: nftloyalty api-keys create "Web shop" --scope mints:write --scope members:read
+    Example: nftloyalty api-keys create "Web shop" --scope checks:read
     """
     with running(ctx) as (app, program):
         here = opened(app, program)

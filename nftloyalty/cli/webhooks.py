@@ -45,7 +45,7 @@ def create(
 ) -> None:
     """Send what happens from now on to an address. Prints the endpoint's id and, on a line of its own, its secret.
 
-    Example: nftloyalty webhooks create https://shop.example/hooks --type membership.created
+    Example: nftloyalty webhooks create https://shop.example/hooks
     """
     with _here(ctx) as (app, here):
         made = endpoints.create(app, here.row, url, types=types or (), description=description)
@@ -106,7 +106,7 @@ def update(
 ) -> None:
     """Change an endpoint's address, types or description.
 
-    Example: nftloyalty webhooks update ep_0h3v... --url https://shop.example/v2/hooks
+    Example: nftloyalty webhooks update ep_0h3v... --type stamp.created
     """
     if types and all_types:
         raise BadInput("the command", [Problem("--all-types", "is given beside --type", "leave one of them out")])

@@ -80,7 +80,7 @@ def list_events(
 @router.get(
     "/v1/events/{event_id}",
     response_model=EventOut,
-    responses=problems("unknown", *TROUBLES),
+    responses=problems("unknown", "bad_input", *TROUBLES),
     dependencies=[READ],
     summary="One event",
 )

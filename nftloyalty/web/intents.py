@@ -99,7 +99,7 @@ def list_intents(
 @router.get(
     "/v1/intents/{intent_id}",
     response_model=IntentOut,
-    responses=problems("unknown", *TROUBLES),
+    responses=problems("unknown", "bad_input", *TROUBLES),
     dependencies=[needs(Scope.MEMBERS_READ)],
     summary="How far one is",
 )

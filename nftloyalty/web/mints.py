@@ -221,7 +221,7 @@ def list_batches(service: ServiceDep, cursor: CursorDep = "", limit: LimitDep = 
 @router.get(
     "/v1/batches/{batch_id}",
     response_model=BatchStatusOut,
-    responses=problems("unknown", *TROUBLES),
+    responses=problems("unknown", "bad_input", *TROUBLES),
     dependencies=[READ],
     summary="How far a batch is",
 )

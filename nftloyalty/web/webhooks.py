@@ -160,7 +160,7 @@ def create(body: NewEndpointIn, service: ServiceDep, response: Response) -> dict
 @router.get(
     "/v1/webhooks/{endpoint_id}",
     response_model=EndpointOut,
-    responses=problems("unknown", *TROUBLES),
+    responses=problems("unknown", "bad_input", *TROUBLES),
     dependencies=[WRITE],
     summary="One endpoint",
 )
@@ -185,7 +185,7 @@ def update(endpoint_id: EndpointId, body: EndpointIn, service: ServiceDep) -> di
 @router.delete(
     "/v1/webhooks/{endpoint_id}",
     response_model=EndpointOut,
-    responses=problems("unknown", *TROUBLES),
+    responses=problems("unknown", "bad_input", *TROUBLES),
     dependencies=[WRITE],
     summary="Delete an endpoint",
 )
@@ -311,7 +311,7 @@ def deliveries(
 @router.get(
     "/v1/webhooks/{endpoint_id}/deliveries/{event_id}",
     response_model=TriesOut,
-    responses=problems("unknown", *TROUBLES),
+    responses=problems("unknown", "bad_input", *TROUBLES),
     dependencies=[WRITE],
     summary="Each time that an event was sent to it",
 )
