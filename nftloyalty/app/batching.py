@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nftloyalty.app.context import App
-from nftloyalty.app.describing import described, final_number, phase_of, row_of, told_time
+from nftloyalty.app.describing import described, final_number, phase_of, row_of
 from nftloyalty.app.opening import Opened
 from nftloyalty.domain.mint import Reply
 from nftloyalty.domain.program import Program
+from nftloyalty.domain.times import iso
 from nftloyalty.errors import BadInput, Problem, Unknown
 from nftloyalty.store import batches, intents
 from nftloyalty.store.batches import BatchItem, BatchRow
@@ -45,7 +46,7 @@ def described_batch(program: Program, row: BatchRow, replies: Mapping[Reply, int
         "kind": row.kind.value,
         "stamp": program.stamp_id(row.stamp_type) if row.stamp_type else None,
         "total": row.total,
-        "created_at": told_time(row.created_at),
+        "created_at": iso(row.created_at),
     }
     if replies is not None:
         told["replies"] = {reply.value: replies.get(reply, 0) for reply in Reply}

@@ -16,7 +16,7 @@ from nftloyalty.domain.act import MEMBER_ACTS
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IntentState, Kind, request_key
 from nftloyalty.domain.program import Program
-from nftloyalty.domain.times import at, last_day
+from nftloyalty.domain.times import at, iso, last_day
 from nftloyalty.domain.words import STAMP_TYPES, SkipCode
 from nftloyalty.errors import BadInput, Problem, Unknown
 from nftloyalty.store import index, intents, requests
@@ -73,7 +73,7 @@ def described(program: Program, row: IntentRow, final_number: int) -> dict[str, 
         "wallet": row.recipient,
         "tier": program.tiers[tier - 1].id if tier and tier <= len(program.tiers) else None,
         "tier_number": tier,
-        "expires_at": told_time(at(expires_at)) if expires_at else None,
+        "expires_at": iso(at(expires_at)) if expires_at else None,
         "last_day": last_day(expires_at) if expires_at else None,
         "stamp": program.stamp_id(row.stamp_type) if row.stamp_type else None,
         "what": args.get("what"),
@@ -84,8 +84,8 @@ def described(program: Program, row: IntentRow, final_number: int) -> dict[str, 
         "transaction": row.tx_hash,
         "block": row.block_number,
         "reason": reason_of(row),
-        "created_at": told_time(row.created_at),
-        "updated_at": told_time(row.updated_at),
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 
@@ -94,10 +94,6 @@ def as_known(row: IntentRow, final_number: int) -> IntentState:
     if row.state is IntentState.FINAL and final_number < (row.block_number or 0):
         return IntentState.INCLUDED
     return row.state
-
-
-def sentence_of(state: IntentState) -> str:
-    return _SENTENCES[state]
 
 
 def phase_named(name: str) -> Phase:
@@ -114,11 +110,6 @@ def reason_of(row: IntentRow) -> dict[str, str] | None:
         skipped = SkipCode(row.code)
         return {"code": skipped.name.lower(), "sentence": f"the wallet {skipped.sentence}"}
     return {"code": "refused", "sentence": row.error} if row.error else None
-
-
-def told_time(moment: datetime) -> str:
-    """ISO 8601 in UTC."""
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def final_number(tx: Connection, program: int) -> int:

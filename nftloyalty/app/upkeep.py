@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,6 +21,7 @@ from nftloyalty.errors import BadInput, Problem, ProgramProblem
 from nftloyalty.store import backup
 from nftloyalty.store.backup_file import Contents, is_backup
 from nftloyalty.store.engine import address_of, begin, open_engine, read, upgrade
+from nftloyalty.vault.files import sync_folder
 from nftloyalty.vault.keystore import Keystore
 
 Progress = Callable[[str, int, int], None]
@@ -140,7 +141,7 @@ def _complete_or_not_there(file: Path, *, replace: bool) -> Iterator[IO[bytes]]:
         # Somebody may have written it meanwhile.
         _check_free(file, replace=replace)
         unfinished.replace(file)
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
     except OSError as failure:
         raise _unfit(file, f"can't be written: {failure.strerror}") from None
     finally:
@@ -182,16 +183,6 @@ def _readable(file: Path) -> Iterator[IO[bytes]]:
         if not packed.seekable():
             raise _unfit(file, "is a pipe, and is read twice", "write it to a file first")
         yield packed
-
-
-def _sync_folder(folder: Path) -> None:
-    # So that the name survives a power cut too. Windows can't, and some file systems won't.
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _unfit(file: Path, what: str, mend: str = "") -> BadInput:

@@ -20,6 +20,7 @@ from eth_keys.datatypes import PrivateKey
 
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.errors import KeyProblem
+from nftloyalty.vault.files import sync_folder
 from nftloyalty.vault.kms import KmsReference
 
 SCRYPT_WORK = 1 << 18
@@ -162,7 +163,7 @@ class Keystore:
                 _create(path, content)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _read(self, name: str) -> tuple[dict[str, Any], Address]:
         path = self._path(name)
@@ -262,13 +263,3 @@ def _create(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file's name is on disk only once its folder is. Where folders can't be opened, there is nothing to do."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

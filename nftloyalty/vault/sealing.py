@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from nftloyalty.errors import KeyProblem
+from nftloyalty.vault.files import sync_folder
 
 _KEY_BYTES = 32
 _ID_BYTES = 8
@@ -110,7 +111,7 @@ class Seal:
                     _write(self.file, os.O_CREAT | os.O_EXCL, line)
             finally:
                 draft.unlink(missing_ok=True)
-            _sync(self.file.parent)
+            sync_folder(self.file.parent)
         except OSError as failure:
             raise KeyProblem(f"the key file {self.file} can't be made: {failure.strerror}") from None
 
@@ -161,13 +162,3 @@ def _write(path: Path, flags: int, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """A new file's name is on disk only once its folder is. Where folders can't be opened, there is nothing to do."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
