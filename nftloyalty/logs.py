@@ -201,6 +201,8 @@ def _place(file: Path) -> str:
 
 def _on_one_line(text: str) -> str:
     """Whatever a terminal or a reader of lines could take for more than a letter becomes its escape."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

@@ -55,4 +55,7 @@ def answer_key(route: str, key: str, body: object, *, kept: bool) -> AnswerKey:
 
 def fingerprint(body: object) -> bytes:
     """SHA-256 of a decoded JSON body, whatever the order of its fields was and however it was written."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(_written(body).encode()).digest()
+
+
+_written = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

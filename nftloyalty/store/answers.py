@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal_
 from nftloyalty.domain.answer import KEPT_DAYS, AnswerKey, Said
 from nftloyalty.errors import InFlight, KeyReused
 from nftloyalty.store.tables import answers
-from nftloyalty.store.writing import MANY, insert_new
+from nftloyalty.store.writing import MANY, insert_new, one_of
 
 _COLUMNS = (
     answers.c.request_key,
@@ -47,9 +47,9 @@ class Hold:
 def find(tx: Connection, program: int, route: str, keys: Collection[str]) -> dict[str, AnswerRow]:
     """The rows of these keys; those that nobody used are left out."""
     query = select(*_COLUMNS).where(
-        answers.c.program == program, answers.c.route == route, answers.c.request_key.in_(keys)
+        answers.c.program == program, answers.c.route == route, one_of(tx, answers.c.request_key, keys)
     )
-    return {row.request_key: _row(*row) for row in tx.execute(query)}
+    return {row[0]: _row(*row) for row in tx.execute(query)}
 
 
 def stored(row: AnswerRow, key: AnswerKey) -> Said:

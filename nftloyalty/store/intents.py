@@ -29,7 +29,7 @@ from nftloyalty.domain.intent import IllegalTransition, IntentState, Kind, SlotS
 from nftloyalty.errors import Unknown
 from nftloyalty.store import event_steps
 from nftloyalty.store.tables import intents, slots
-from nftloyalty.store.writing import MANY, first_missed, insert_many_new, insert_new, refuse, to_intent
+from nftloyalty.store.writing import MANY, first_missed, insert_many_new, insert_new, one_of, refuse, to_intent
 
 # Any constant of our own: the first half of the PostgreSQL lock that bulk intakes of one program take turns on.
 _INTAKE_LOCK = 0x6E6674
@@ -317,8 +317,9 @@ def by_keys(tx: Connection, chain: int, keys: Iterable[str]) -> dict[str, Intent
     """The intents of these request keys on this chain; keys nobody asked for are left out. Any number of keys."""
     found: dict[str, IntentRow] = {}
     for chunk in _chunks(keys):
-        query = select(intents).where(intents.c.chain == chain, intents.c.request_key.in_(chunk))
-        found.update((row.request_key, IntentRow(*row)) for row in tx.execute(query))
+        query = select(intents).where(intents.c.chain == chain, one_of(tx, intents.c.request_key, chunk))
+        rows = [IntentRow(*row) for row in tx.execute(query)]
+        found.update((row.request_key, row) for row in rows)
     return found
 
 

@@ -3,7 +3,6 @@
 Rows are found by index however many there are.
 """
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,22 +13,19 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    String,
     and_,
     bindparam,
     func,
-    literal,
     literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from nftloyalty.domain.holding import WORD
 from nftloyalty.domain.intent import IntentState, Kind
 from nftloyalty.domain.words import StampsWord
 from nftloyalty.store.intents import IntentRow
 from nftloyalty.store.tables import holdings, intents, positions, undo
-from nftloyalty.store.writing import MANY
+from nftloyalty.store.writing import MANY, one_of
 
 CLOCKS_APART = timedelta(minutes=5)
 """By how much the clocks of two processes that accept intents may differ, and one's place in the order with them."""
@@ -58,7 +54,7 @@ def standings(tx: Connection, chain: int, keys: Sequence[str]) -> dict[str, Stan
     """The intents of these request keys on this chain; keys nobody asked for are left out. Any number of keys."""
     found: dict[str, Standing] = {}
     for start in range(0, len(keys), MANY):
-        asked = _one_of(tx, intents.c.request_key, keys[start : start + MANY])
+        asked = one_of(tx, intents.c.request_key, keys[start : start + MANY])
         query = select(intents.c.request_key, *_STANDING).where(intents.c.chain == chain, asked)
         found.update((key, Standing(*rest)) for key, *rest in tx.execute(query))
     return found
@@ -171,11 +167,3 @@ def _row_at(tx: Connection, moment: datetime) -> int:
         else:
             high = row.id - 1
     return low
-
-
-def _one_of(tx: Connection, of: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
-    """`of IN values` with one parameter: of one each, thousands take both databases' clients long."""
-    if tx.dialect.name == "sqlite":
-        each = func.json_each(json.dumps(values)).table_valued("value")
-        return of.in_(select(each.c.value))
-    return of == func.any(literal(list(values), ARRAY(String)))

@@ -12,6 +12,7 @@ from sqlalchemy import (
     FromClause,
     Insert,
     Row,
+    String,
     Subquery,
     Table,
     TableValuedAlias,
@@ -71,6 +72,14 @@ def insert_many_new(
 def _stored(tx: Connection, of: Column[Any]) -> Callable[[Any], Any]:
     """What the driver is given for a value of this column."""
     return of.type.dialect_impl(tx.dialect).bind_processor(tx.dialect) or (lambda value: value)
+
+
+def one_of(tx: Connection, of: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
+    """`of IN values` with one parameter: of one each, thousands take both databases' clients long."""
+    if tx.dialect.name == "sqlite":
+        each = func.json_each(json.dumps(list(values))).table_valued("value")
+        return of.in_(select(each.c.value))
+    return of == func.any(literal(list(values), ARRAY(String)))
 
 
 def given_rows(

@@ -27,6 +27,7 @@ from nftloyalty.web import (
     api_keys,
     check,
     claims,
+    direct,
     errors,
     events,
     gate,
@@ -116,7 +117,8 @@ class Accounted:
 
 
 class Quick:
-    """The program's application, with a short way for checks: outermost, past all that takes time.
+    """The program's application `app`, with a short way for checks: outermost, past all that takes time. `api` is its
+    innermost part.
 
     Only what is plainly a check and is answered with yes or no goes that way. Everything else goes the long way, where
     it is refused, mended, told and logged as it is for all routes.
@@ -125,6 +127,7 @@ class Quick:
     def __init__(
         self,
         api: FastAPI,
+        app: ASGIApp,
         questions: check.Questions,
         new_id: Callable[[str], str],
         answers: Answers,
@@ -132,6 +135,7 @@ class Quick:
         rates: Rates,
     ) -> None:
         self.api = api
+        self._app = app
         self._questions = questions
         self._new_id = new_id
         self._watch = watch
@@ -143,7 +147,7 @@ class Quick:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = self._asked(scope)
         if asked is None:
-            await self.api(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         began = time.perf_counter()
         wallet, question, digits, request_id = asked
@@ -157,7 +161,7 @@ class Quick:
         if answers is None:
             answers = turn.look_up()
         if not answers:
-            await self.api(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         headers, body = self._writer.response(wallet, answers[place])
         own = (_REQUEST_ID_HEADER, request_id or b"%b-%d" % (turn.name, place))
@@ -282,11 +286,13 @@ def create_web(service: Service) -> Quick:
     )
     api.router.lifespan_context = lambda _api: _living(watch, questions)
     api.state.doorkeeper = doorkeeper
-    api.add_middleware(LimitBody, most={"/v1/batches": mints.LARGEST_BATCH_BYTES})
-    api.add_middleware(check.CheckRoute, questions=questions)
-    api.add_middleware(Door, watch=watch, rates=rates)
-    api.add_middleware(Accounted, program=service.opened.program.id, new_id=service.app.new_id, answers=answers)
-    return Quick(api, questions, service.app.new_id, answers, watch, rates)
+    # Around the framework, not in it: what does without its routes shall do without the rest of it, too.
+    app: ASGIApp = direct.Direct(api, service.intake)
+    app = LimitBody(app, {"/v1/batches": mints.LARGEST_BATCH_BYTES})
+    app = check.CheckRoute(app, questions)
+    app = Door(app, watch, rates)
+    app = Accounted(app, service.opened.program.id, service.app.new_id, answers)
+    return Quick(api, app, questions, service.app.new_id, answers, watch, rates)
 
 
 def create_watch(service: Service) -> FastAPI:

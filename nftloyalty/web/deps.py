@@ -90,9 +90,19 @@ def wallet_in_path(
 
 async def declared_json(request: Request) -> None:
     """Raises NotDeclaredJson. Without the header a client's library may send the same bytes as a form."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
-        raise NotDeclaredJson(media)
+    given = request.headers.get("content-type", "")
+    if not declares_json(given):
+        raise NotDeclaredJson(_media(given))
+
+
+def declares_json(content_type: str) -> bool:
+    """Whether this header declares JSON, or a kind of it (RFC 6839)."""
+    media = _media(content_type)
+    return media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
+
+
+def _media(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 JSON_BODY = Depends(declared_json)

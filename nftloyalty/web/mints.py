@@ -1,7 +1,7 @@
-"""Cards and stamps on request: one by one, or many at once."""
+"""Cards and stamps on request: one by one, or many at once. What is plainly a request for one of them does not come
+here: `direct` answers it."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Annotated, Any, Literal
@@ -33,8 +33,12 @@ REQUEST_CODES = (
     *TROUBLES,
 )
 
+NEEDED = Scope.MINTS_WRITE
 READ = needs(Scope.MEMBERS_READ)
-WRITE = needs(Scope.MINTS_WRITE)
+WRITE = needs(NEEDED)
+
+REPLAYED: Mapping[str, str] = {"Idempotent-Replayed": "true"}
+"""Of an answer that an earlier request of the same key had."""
 
 BatchId = Annotated[str, Path(description="The `id` of the answer to POST /v1/batches.", max_length=64)]
 IdempotencyKey = Annotated[
@@ -199,7 +203,7 @@ async def batch(request: Request, service: ServiceDep, key: IdempotencyKey = "")
     raw = await request.body()
 
     def ask() -> "Future[Answer]":
-        body = _decoded(raw)
+        body = decoded(raw)
         return intake.batch(body, _told_batch, key_of(request, key, body))
 
     # Thousands of items are read on a thread: others are answered meanwhile.
@@ -246,8 +250,8 @@ def batch_items(
 
 
 async def _one(request: Request, ask: _Ask, key: str) -> Response:
-    body = _decoded(await request.body())
-    return _response(await asyncio.wrap_future(ask(body, _told, key_of(request, key, body))))
+    body = decoded(await request.body())
+    return _response(await asyncio.wrap_future(ask(body, told, key_of(request, key, body))))
 
 
 def _intake(service: Service) -> Intake:
@@ -257,8 +261,8 @@ def _intake(service: Service) -> Intake:
     return service.intake
 
 
-def _decoded(raw: bytes) -> object:
-    """Raises NotJson."""
+def decoded(raw: bytes) -> object:
+    """The body of a request. Raises NotJson."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as wrong:
@@ -272,16 +276,17 @@ def key_of(request: Request, key: str, body: object) -> AnswerKey:
     return answer_key(f"{request.method} {request.url.path}", key, body, kept=True)
 
 
-def _told(reply: Reply, intent: Mapping[str, Any]) -> Said:
-    told = {"reply": reply.value, "status_url": f"/v1/intents/{intent['id']}", **intent}
-    return Said(200 if reply is Reply.KNOWN else 202, json.dumps(told, separators=(",", ":")))
+def told(reply: Reply, intent: Mapping[str, Any]) -> Said:
+    """What is answered to a request for one card or stamp."""
+    whole = {"reply": reply.value, "status_url": f"/v1/intents/{intent['id']}", **intent}
+    return Said(200 if reply is Reply.KNOWN else 202, orjson.dumps(whole).decode())
 
 
 def _told_batch(batch: Mapping[str, Any]) -> Said:
-    told = {**batch, "status_url": f"/v1/batches/{batch['id']}"}
-    return Said(202, json.dumps(told, separators=(",", ":")))
+    whole = {**batch, "status_url": f"/v1/batches/{batch['id']}"}
+    return Said(202, orjson.dumps(whole).decode())
 
 
 def _response(answer: Answer) -> Response:
-    headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
+    headers = REPLAYED if answer.replayed else None
     return Response(answer.said.body, answer.said.status, headers, "application/json")
