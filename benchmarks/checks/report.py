@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.checks.load import Run
+from benchmarks.load import Run
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "checks.json"
@@ -35,6 +35,8 @@ class Row(StrEnum):
     POSTGRESQL_LARGE = "check_postgresql_1000000"
     GATE = "gate_head"
     LIVE = "gate_live"
+    OWNERSHIP = "ownership"
+    OWNERSHIP_OF_MANY = "ownership_of_100"
 
     @property
     def label(self) -> str:
@@ -52,6 +54,8 @@ _LABELS: Mapping[Row, str] = {
     Row.POSTGRESQL_LARGE: "check, PostgreSQL, 1,000,000 holdings",
     Row.GATE: "POST /v1/gate, SQLite, 1,000 holdings",
     Row.LIVE: "POST /v1/gate asking the node (anvil)",
+    Row.OWNERSHIP: "GET /v1/ownership of a wallet, SQLite, 1,000 holdings",
+    Row.OWNERSHIP_OF_MANY: "POST /v1/ownership of 100 wallets",
 }
 
 CHECKS = (Row.SQLITE_SMALL, Row.SQLITE_LARGE, Row.POSTGRESQL_SMALL, Row.POSTGRESQL_LARGE)

@@ -42,7 +42,7 @@ class Direct:
         self.app = app
         asks: Mapping[str, _Ask] = {"/v1/mints": intake.card, "/v1/stamps": intake.stamp} if intake is not None else {}
         self._asks = {path: (ask, _Route(path), f"POST {path}") for path, ask in asks.items()}
-        self._awaited = _Awaited()
+        self._awaited = Awaited()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._asks.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
@@ -84,7 +84,7 @@ def _plain_key(scope: Scope) -> str:
     return key.decode("latin-1") if declares_json(media.decode("latin-1")) else ""
 
 
-class _Awaited:
+class Awaited:
     """Waits on a loop for what another thread brings about. What that thread does for many at once wakes the loop once:
     to be woken takes each of both threads longer than to be told."""
 

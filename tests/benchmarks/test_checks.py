@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks.checks import ground, plain, report
-from benchmarks.checks.load import Run
 from benchmarks.checks.report import Figures, Row, aims, figures
+from benchmarks.load import Run
 
 EVEN = Figures(1000, 900, 1100, 1000, 1.0, 2.0, 1.0, 2.0)
 

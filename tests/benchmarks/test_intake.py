@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.intake import Round, missed, to_json
+from benchmarks.intake import BEGIN, DOCS, END, RESULTS, Round, markdown, missed, of_json, to_json
 
-GOOD = Round(commits=4_000, alone=700, singles=1_500, items=20_000, spent_ms=450)
+GOOD = Round(commits=4_000, alone=700, singles=1_500, p99_ms=60, items=20_000)
 
 
 def test_what_reaches_its_aims_misses_nothing() -> None:
@@ -31,3 +31,9 @@ def test_the_json_holds_the_ratio() -> None:
     found = json.loads(to_json({"SQLite": GOOD}, {"machine": {"cores": 2}}))
     assert found["machine"] == {"cores": 2}
     assert found["intake"]["SQLite"]["requests_of_bare_commits_percent"] == 38
+
+
+def test_the_page_shows_the_committed_figures() -> None:
+    page = DOCS.read_text(encoding="utf-8")
+    shown = page[page.index(BEGIN) + len(BEGIN) : page.index(END)].strip()
+    assert shown == markdown(of_json(RESULTS.read_text(encoding="utf-8")))

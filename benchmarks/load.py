@@ -22,7 +22,8 @@ class BenchmarkProblem(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """Requests that each connection makes in turn, over and over."""
+    """Requests that each connection makes in turn, over and over. In the headers and the body of one that is `fresh`
+    {wallet} and {key} become others for each request."""
 
     url: str
     requests: Sequence[Mapping[str, Any]]
@@ -43,11 +44,17 @@ def tool(name: str) -> str:
     """The path of a program. Raises BenchmarkProblem."""
     found = shutil.which(name)
     if found is None:
-        raise BenchmarkProblem(f"{name} was not found; `make bench-checks` installs what it needs and finds it")
+        raise BenchmarkProblem(f"{name} was not found; `make bench` installs what it needs and finds it")
     return found
 
 
-def load(asked: Asked, server: int, seconds: int, *, rate: int = 0) -> Run:
+def autocannon() -> Mapping[str, str]:
+    """Its name and version."""
+    package = json.loads((Path(__file__).parent / "package.json").read_text(encoding="utf-8"))
+    return dict(package["dependencies"])
+
+
+def load(asked: Asked, server: int, seconds: int, *, connections: int = CONNECTIONS, rate: int = 0) -> Run:
     """Load the server, a process id, as fast as it answers, or with `rate` requests a second. Of these autocannon sends
     each second's one upon the other and rests then, which is harder to answer in time than the same load spread evenly.
 
@@ -57,7 +64,7 @@ def load(asked: Asked, server: int, seconds: int, *, rate: int = 0) -> Run:
         "url": asked.url,
         "requests": list(asked.requests),
         "seconds": seconds,
-        "connections": HALF_CONNECTIONS if rate else CONNECTIONS,
+        "connections": HALF_CONNECTIONS if rate else connections,
         "rate": rate,
     }
     process = psutil.Process(server)
