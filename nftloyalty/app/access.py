@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -204,10 +204,12 @@ def _ended(row: KeyRow, now: datetime) -> KeyEnded | None:
 
 @dataclass(frozen=True)
 class _Known:
-    """A program's keys as the database had them at `at`."""
+    """A program's keys as the database had them at `at`, and who was let in by that: a newer one begins without them,
+    so nobody outlives what he was let in by."""
 
     keys: Mapping[str, KeyRow]
     at: datetime
+    callers: dict[bytes, tuple[int, Caller]] = field(default_factory=dict)
 
 
 class Doorkeeper:
@@ -222,7 +224,6 @@ class Doorkeeper:
         self._opened = opened
         self._always = always
         self._known = _Known(MappingProxyType({}), datetime.min.replace(tzinfo=app.now().tzinfo))
-        self._callers: dict[bytes, tuple[int, Caller]] = {}
         self._used: dict[int, datetime] = {}
         self._noted_at = app.now()
         self._lock = threading.Lock()
@@ -252,13 +253,11 @@ class Doorkeeper:
             with read(self._app.engine) as tx:
                 rows = api_keys.of_program(tx, self._opened.row.id)
             self._known = _Known(MappingProxyType({row.public_id: row for row in rows}), now)
-            self._callers = {}
 
     def forget(self) -> None:
         """Ask the database before the next answer: keys were changed here."""
         with self._lock:
             self._known = _Known(self._known.keys, datetime.min.replace(tzinfo=self._known.at.tzinfo))
-            self._callers = {}
 
     def caller(self, authorization: str, origin: str = "", *, as_known: bool = False) -> Caller:
         """Who sends these headers. Asks the database if what is known is old, unless `as_known` will do.
@@ -274,7 +273,8 @@ class Doorkeeper:
         if not authorization.lower().startswith(_SCHEME):
             raise KeyUnknown
         given = parse_key(authorization[len(_SCHEME) :].strip())
-        row = self._known.keys.get(given.key_id)
+        known = self._known
+        row = known.keys.get(given.key_id)
         if row is None:
             row = None if as_known else self._new(given)
         if row is None:
@@ -291,17 +291,20 @@ class Doorkeeper:
         self._used[row.id] = now
         scopes = frozenset(Scope(each) for each in row.scopes)
         caller = Caller(row.public_id, scopes, publishable=row.kind is KeyKind.PUBLISHABLE)
-        self._keep(authorization, origin, caller, row)
+        # What ends soon is looked at each time.
+        lasts = row.expires_at is None or row.expires_at - now >= 2 * FRESH
+        if lasts and len(known.callers) < _KEPT:
+            known.callers[_digest(authorization.encode("latin-1"), origin.encode("latin-1"))] = row.id, caller
         return caller
 
     def at_a_glance(self, authorization: bytes, origin: bytes) -> Caller | None:
         """As `caller`, without asking the database; None = it can't be told this way."""
-        now = self._app.now()
-        if not timedelta(0) <= now - self._known.at < FRESH:
+        now, known = self._app.now(), self._known
+        if not timedelta(0) <= now - known.at < FRESH:
             return None
-        if self.is_open:
+        if not self._always and not known.keys:
             return HERE
-        found = self._callers.get(_digest(authorization, origin))
+        found = known.callers.get(_digest(authorization, origin))
         if found is None:
             return None
         key, caller = found
@@ -317,14 +320,6 @@ class Doorkeeper:
         with self._lock:
             self._noted_at = datetime.min.replace(tzinfo=self._noted_at.tzinfo)
             self._note_used(self._app.now())
-
-    def _keep(self, authorization: str, origin: str, caller: Caller, row: KeyRow) -> None:
-        # What ends within the next second is looked at each time.
-        if row.expires_at is not None and row.expires_at - self._app.now() < 2 * FRESH:
-            return
-        if len(self._callers) < _KEPT:
-            digest = _digest(authorization.encode("latin-1"), origin.encode("latin-1"))
-            self._callers[digest] = (row.id, caller)
 
     def _new(self, given: GivenKey) -> KeyRow | None:
         """A key of this program that was made since the database was asked for all. Raises WrongProgram for another
@@ -342,7 +337,8 @@ class Doorkeeper:
             return
         used, self._used, self._noted_at = self._used, {}, now
         with begin(self._app.engine) as tx:
-            api_keys.note_used(tx, used)
+            # A copy: who was about to write into it still may.
+            api_keys.note_used(tx, dict(used))
 
 
 def _digest(authorization: bytes, origin: bytes) -> bytes:

@@ -265,6 +265,23 @@ def test_keys_that_were_changed_here_are_known_at_once(there: World, here: Opene
         door.caller(bearer(key))
 
 
+def test_who_is_let_in_while_his_key_is_revoked_is_not_remembered(
+    there: World, here: Opened, door: Doorkeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = made(there, here)
+    plain = access.is_secret_of
+
+    def revoked_meanwhile(secret: str, secret_hash: bytes) -> bool:
+        access.revoke(there.app, here, key.row.public_id)
+        door.forget()
+        door.refresh()
+        return plain(secret, secret_hash)
+
+    monkeypatch.setattr(access, "is_secret_of", revoked_meanwhile)
+    door.caller(bearer(key))
+    assert door.at_a_glance(bearer(key).encode(), b"") is None
+
+
 def test_many_requests_ask_the_database_for_all_keys_once_a_second(
     there: World, here: Opened, door: Doorkeeper, clock: Clock
 ) -> None:

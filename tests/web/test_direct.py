@@ -89,7 +89,9 @@ def test_both_ways_answer_alike(
             (content, ("Idempotency-Key", str(uuid4()))),
             (b'{"else": true}', key),
         ]
-        found.append([shown(client.post(path, content=each, headers=[*way, own]), wallet, key[1]) for each, own in asked])
+        found.append(
+            [shown(client.post(path, content=each, headers=[*way, own]), wallet, key[1]) for each, own in asked]
+        )
     assert taken == [path] * 4
     assert found[0] == found[1]
     if body is None:
