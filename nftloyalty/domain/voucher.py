@@ -162,7 +162,8 @@ class VoucherState(StrEnum):
     CALLED_BACK = "called-back"
     """The program no longer stands by it: it was voided, its epoch is over, or its signer may no longer sign."""
     REFUSED = "refused"
-    """The wallet has its card or stamp without this voucher, or had it: the contract would refuse the claim."""
+    """The wallet has its card or stamp, or had it, by another way than a claim handed in here: the contract would
+    refuse one."""
 
 
 def state_of(

@@ -64,7 +64,8 @@ class ListedVoucherOut(BaseModel):
     until: datetime = Field(description="First moment at which it can't be claimed any more.")
     state: VoucherState = Field(
         description="`open` it can be claimed; `claiming` it was handed in; `claimed` for good; `expired`; "
-        "`called-back` the program no longer stands by it; `refused` the wallet has it without this voucher, or had it."
+        "`called-back` the program no longer stands by it; `refused` the wallet has it already, or had it, and no "
+        "claim that was handed in here brought it."
     )
     reason: ReasonOut | None = Field(description="Why it was called back, or would be refused.")
     status_url: str

@@ -126,7 +126,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 def test_a_page_takes_as_long_as_it_is(engine: Engine, name: str) -> None:
     """Measured by the rows that PostgreSQL touches and the steps that SQLite's machine takes, beside a smaller one."""
 
-    def work() -> int:
+    def work(ground: Ground) -> int:
         with begin(engine) as tx:
 
             def ask() -> object:
@@ -141,10 +141,10 @@ def test_a_page_takes_as_long_as_it_is(engine: Engine, name: str) -> None:
         ground = prepared(tx)
         vouchers.add_many(tx, [new(ground, 9_000 + each, recipient=wallet(1_002)) for each in range(10)], NOW)
         fill(tx, ground, 0, 500)
-    few = work()
+    few = work(ground)
     with begin(engine) as tx:
         fill(tx, ground, 500, 4_000)
-    many = work()
+    many = work(ground)
     assert many <= 2 * few + 50, (few, many)
 
 

@@ -21,6 +21,7 @@ from nftloyalty.chain.contracts import Membership
 from nftloyalty.chain.signer import SignedTx, Signer, TxFields
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.times import iso
+from nftloyalty.domain.voucher import signed_from_json
 from nftloyalty.domain.words import Role
 from nftloyalty.errors import KeyUnreachable, Unknown
 from nftloyalty.store import vouchers
@@ -224,6 +225,17 @@ def test_the_same_at_once_is_one_voucher(shop: Shop) -> None:
     assert (len(shop.rows(wallet)), shop.keeper.signed) == (1, signed + 1)
 
 
+def test_many_at_once_are_signed_each_for_its_own_wallet(shop: Shop) -> None:
+    wallets = [new_wallet() for _ in range(20)]
+    with ThreadPoolExecutor(10) as pool:
+        told = list(pool.map(lambda wallet: made(shop.client, wallet=wallet, tier="gold"), wallets))
+    assert len({each["id"] for each in told}) == len(wallets)
+    for wallet, each in zip(wallets, told, strict=True):
+        assert each["signed"]["voucher"]["to"] == wallet
+        # Raises if the signature is not the signer's.
+        claiming.prepare_claim(shop.world.app, shop.world.here, signed_from_json(each["signed"]))
+
+
 def test_while_the_key_is_asked_others_are_answered_and_the_same_is_in_flight(shop: Shop) -> None:
     """Whoever keeps the key takes seconds, and nothing is locked meanwhile."""
     body, key = {"wallet": new_wallet(), "tier": "gold"}, str(uuid4())
@@ -356,7 +368,9 @@ def test_vouchers_are_listed_the_newest_first_and_page_by_page(shop: Shop) -> No
     ]
     assert [each["id"] for each in listed(wallet=wallet, kind="stamp")] == [asked[1]["id"]]
     everything = listed()
-    assert [each["created_at"] for each in everything] == sorted((e["created_at"] for e in everything), reverse=True)
+    with read(shop.world.app.engine) as tx:
+        rows = vouchers.of_program(tx, shop.world.here.row.id)
+    assert [each["id"] for each in everything] == [row.public_id for row in reversed(rows)]
     assert {each["kind"] for each in everything} == {"card", "stamp"}
     assert {each["kind"] for each in listed(kind="card")} == {"card"}
     found = problem_of(shop.client.get("/v1/vouchers", params={"cursor": "x"}), 422, "bad_input")
