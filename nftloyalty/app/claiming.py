@@ -51,8 +51,7 @@ def create_card(
 ) -> SignedVoucher:
     """Sign a voucher for one card and keep it, with a key that is opened for it. Raises as `sign_card`. Made twice, it
     is two rows, and one card."""
-    _may_sign(app, opened, address_of(app, signing_key(opened)), deadline)
-    signer = signer_of(app, signing_key(opened))
+    signer = _opened_signer(app, opened, deadline)
     made = sign_card(app, opened, to, tier=tier, expires_at=expires_at, deadline=deadline, signer=signer)
     with begin(app.engine) as tx:
         keep(app, tx, made)
@@ -61,8 +60,7 @@ def create_card(
 
 def create_stamp(app: App, opened: Opened, to: Address, *, stamp_type: int, deadline: datetime) -> SignedVoucher:
     """Sign a voucher for one stamp and keep it, as `create_card`."""
-    _may_sign(app, opened, address_of(app, signing_key(opened)), deadline)
-    signer = signer_of(app, signing_key(opened))
+    signer = _opened_signer(app, opened, deadline)
     made = sign_stamp(app, opened, to, stamp_type=stamp_type, deadline=deadline, signer=signer)
     with begin(app.engine) as tx:
         keep(app, tx, made)
@@ -97,6 +95,13 @@ def signing_key(opened: Opened) -> str:
     if not names:
         raise ProgramProblem("program.toml names no signers", mend="add a key to [powers] signers and grant its role")
     return names[0]
+
+
+def _opened_signer(app: App, opened: Opened, deadline: datetime) -> Signer:
+    """Nobody is asked for a password in vain: whether the key may sign is asked first."""
+    name = signing_key(opened)
+    _may_sign(app, opened, address_of(app, name), deadline)
+    return signer_of(app, name)
 
 
 def _may_sign(app: App, opened: Opened, address: Address, deadline: datetime) -> int:

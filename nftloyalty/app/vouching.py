@@ -59,6 +59,10 @@ class Desk:
     signer: Signer
     contracts: Mapping[Address, str]
 
+    def may_sign(self) -> bool:
+        """Whether the key has its role now. Asks the node."""
+        return bool(self.opened.membership.powers_of(self.signer.address).roles & Role.SIGNER)
+
     def sign(self, asked: Asked) -> Made:
         """Asks the node, and whoever keeps the key. Raises as `claiming.sign_card`."""
         if asked.stamp_type:

@@ -113,6 +113,8 @@ def serve(
                     worker.start()
                 if desk is not None:
                     announce(f"Signing vouchers as {desk.signer.address}.")
+                    if not desk.may_sign():
+                        announce(f"It lacks the role: `nftloyalty roles grant signer {claiming.signing_key(here)}`.")
                 announce(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
                 server.run(sockets=[listener])
             finally:

@@ -50,7 +50,7 @@ _SENTENCES = {
     Scope.MINTS_WRITE: "give cards and stamps",
     Scope.MEMBERS_WRITE: "renew, change tiers, revoke and readmit",
     Scope.CLAIMS_WRITE: "hand in vouchers",
-    Scope.VOUCHERS_WRITE: "have vouchers signed, and read those there are",
+    Scope.VOUCHERS_WRITE: "have vouchers signed and listed",
     Scope.EVENTS_READ: "read events",
     Scope.WEBHOOKS_WRITE: "manage webhooks",
     Scope.METRICS_READ: "read the server's numbers",

@@ -409,7 +409,8 @@ def test_what_is_called_back_is_told_to_be_so(anew: Anew) -> None:
     world = anew("")
     app, here = world.app, world.here
     wallet = new_wallet()
-    with serving(Service(app, here, None, desk=vouching.open_desk(app, here))) as client:
+    desk = vouching.open_desk(app, here)
+    with serving(Service(app, here, None, desk=desk)) as client:
         voided, card, stamp = (
             made(client, wallet=wallet, tier="gold"),
             made(client, wallet=new_wallet(), tier="gold"),
@@ -436,7 +437,9 @@ def test_what_is_called_back_is_told_to_be_so(anew: Anew) -> None:
         newer = made(client, wallet=new_wallet(), tier="gold")
         assert newer["signed"]["voucher"]["epoch"] == 1
         assert stands(newer) == ("open", "")
+        assert desk.may_sign()
         governing.withdraw(app, here, Role.SIGNER, "hot", _quiet)
+        assert not desk.may_sign()
         assert stands(newer) == ("called-back", "not_signer")
         problem_of(ask(client, {"wallet": new_wallet(), "tier": "gold"}), 503, "program_problem")
 
