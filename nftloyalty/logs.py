@@ -48,6 +48,7 @@ class Fields(TypedDict, total=False):
     program: str
     signer: str
     intent: str
+    voucher: str
     nonce: int
     transaction: str
     method: str
@@ -63,6 +64,7 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "program": "the program's id",
         "signer": "the address whose key sends",
         "intent": "the intent's id; a claim's id is that of its intent",
+        "voucher": "the voucher's id",
         "nonce": "the slot's nonce",
         "transaction": "the transaction's hash",
         "method": "of the HTTP request",

@@ -13,6 +13,7 @@ from nftloyalty.app.keyring import address_of, signer_of
 from nftloyalty.app.opening import Opened
 from nftloyalty.chain import sender, signatures
 from nftloyalty.chain.contracts import Membership, Stamps
+from nftloyalty.chain.signer import Signer
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.intent import IntentState, Kind, request_key
 from nftloyalty.domain.roster import judge_window
@@ -48,8 +49,10 @@ class Made:
 def create_card(
     app: App, opened: Opened, to: Address, *, tier: int, expires_at: int, deadline: datetime
 ) -> SignedVoucher:
-    """Sign a voucher for one card and keep it. Raises as `sign_card`. Made twice, it is two rows, and one card."""
-    made = sign_card(app, opened, to, tier=tier, expires_at=expires_at, deadline=deadline)
+    """Sign a voucher for one card and keep it, with a key that is opened for it. Raises as `sign_card`. Made twice, it
+    is two rows, and one card."""
+    signer = _opened_signer(app, opened, deadline)
+    made = sign_card(app, opened, to, tier=tier, expires_at=expires_at, deadline=deadline, signer=signer)
     with begin(app.engine) as tx:
         keep(app, tx, made)
     return made.signed
@@ -57,27 +60,28 @@ def create_card(
 
 def create_stamp(app: App, opened: Opened, to: Address, *, stamp_type: int, deadline: datetime) -> SignedVoucher:
     """Sign a voucher for one stamp and keep it, as `create_card`."""
-    made = sign_stamp(app, opened, to, stamp_type=stamp_type, deadline=deadline)
+    signer = _opened_signer(app, opened, deadline)
+    made = sign_stamp(app, opened, to, stamp_type=stamp_type, deadline=deadline, signer=signer)
     with begin(app.engine) as tx:
         keep(app, tx, made)
     return made.signed
 
 
-def sign_card(app: App, opened: Opened, to: Address, *, tier: int, expires_at: int, deadline: datetime) -> Made:
-    """Sign a voucher for one card; asks the node, and whoever keeps the key. Raises ProgramProblem if the key is no
-    SIGNER or `deadline` is past."""
-    epoch = _ready_to_sign(app, opened, deadline)
+def sign_card(
+    app: App, opened: Opened, to: Address, *, tier: int, expires_at: int, deadline: datetime, signer: Signer
+) -> Made:
+    """Sign a voucher for one card; asks the node, and whoever keeps the key, but nobody for a password. Raises
+    ProgramProblem if the key is no SIGNER or `deadline` is past."""
+    epoch = _may_sign(app, opened, signer.address, deadline)
     voucher = CardVoucher(to=to, tier=tier, expires_at=expires_at, epoch=epoch, deadline=int(deadline.timestamp()))
-    digest = signatures.card_voucher_digest(opened.attached.chain_id, opened.membership.address, voucher)
-    return _sign(app, opened, voucher, opened.membership.address, digest)
+    return _sign(app, opened, voucher, signer)
 
 
-def sign_stamp(app: App, opened: Opened, to: Address, *, stamp_type: int, deadline: datetime) -> Made:
+def sign_stamp(app: App, opened: Opened, to: Address, *, stamp_type: int, deadline: datetime, signer: Signer) -> Made:
     """Sign a voucher for one stamp. Asks and raises as `sign_card`."""
-    epoch = _ready_to_sign(app, opened, deadline)
+    epoch = _may_sign(app, opened, signer.address, deadline)
     voucher = StampVoucher(to=to, stamp_type=stamp_type, epoch=epoch, deadline=int(deadline.timestamp()))
-    digest = signatures.stamp_voucher_digest(opened.attached.chain_id, opened.stamps.address, voucher)
-    return _sign(app, opened, voucher, opened.stamps.address, digest)
+    return _sign(app, opened, voucher, signer)
 
 
 def keep(app: App, tx: Connection, made: Made) -> vouchers.VoucherRow:
@@ -85,12 +89,25 @@ def keep(app: App, tx: Connection, made: Made) -> vouchers.VoucherRow:
     return vouchers.add(tx, made.new, app.now())
 
 
-def _ready_to_sign(app: App, opened: Opened, deadline: datetime) -> int:
+def signing_key(opened: Opened) -> str:
+    """The key that signs vouchers: the program's first signer. Raises ProgramProblem if it has none."""
+    names = opened.program.powers.signers
+    if not names:
+        raise ProgramProblem("program.toml names no signers", mend="add a key to [powers] signers and grant its role")
+    return names[0]
+
+
+def _opened_signer(app: App, opened: Opened, deadline: datetime) -> Signer:
+    """Nobody is asked for a password in vain: whether the key may sign is asked first."""
+    name = signing_key(opened)
+    _may_sign(app, opened, address_of(app, name), deadline)
+    return signer_of(app, name)
+
+
+def _may_sign(app: App, opened: Opened, address: Address, deadline: datetime) -> int:
+    """The epoch of vouchers that are signed now."""
     if deadline <= app.now():
         raise ProgramProblem("the voucher's deadline is in the past", mend="give a later --until")
-    if not opened.program.powers.signers:
-        raise ProgramProblem("program.toml names no signers", mend="add a key to [powers] signers and grant its role")
-    address = address_of(app, opened.program.powers.signers[0])
     powers = opened.membership.powers_of(address)
     if not powers.roles & Role.SIGNER:
         raise ProgramProblem(
@@ -99,13 +116,15 @@ def _ready_to_sign(app: App, opened: Opened, deadline: datetime) -> int:
     return powers.voucher_epoch
 
 
-def _sign(app: App, opened: Opened, voucher: Voucher, contract: Address, digest: bytes) -> Made:
-    signer = signer_of(app, opened.program.powers.signers[0])
+def _sign(app: App, opened: Opened, voucher: Voucher, signer: Signer) -> Made:
+    is_card = isinstance(voucher, CardVoucher)
+    contract = opened.membership.address if is_card else opened.stamps.address
+    digest = _digest(opened.attached.chain_id, contract, voucher)
     signed = SignedVoucher(voucher, opened.attached.chain_id, contract, signer.address, signer.sign_digest(digest))
     new = vouchers.NewVoucher(
         public_id=app.new_id("vou"),
         program=opened.row.id,
-        kind=VoucherKind.CARD if isinstance(voucher, CardVoucher) else VoucherKind.STAMP,
+        kind=VoucherKind.CARD if is_card else VoucherKind.STAMP,
         recipient=voucher.to,
         args=to_json(voucher),
         signer=signer.address,
@@ -172,15 +191,13 @@ def prepare_claim(app: App, opened: Opened, signed: SignedVoucher) -> Claim | In
     if signed.contract != contract:
         what = f"is another program's; this one's {'cards' if is_card else 'stamps'} are at {contract}"
         problems.append(Problem("contract", what, "send the voucher to the server of its own program"))
-    digest = _digest(signed)
-    if not _is_signed(signed, digest):
+    if not _is_signed(signed, _digest(signed.chain_id, signed.contract, signed.voucher)):
         what = "does not fit: something in the voucher was changed after it was signed"
         problems.append(Problem("signature", what, AS_MADE))
     if problems:
         raise BadInput("voucher", problems)
     kind = Kind.CLAIM_CARD if is_card else Kind.CLAIM_STAMP
-    wanted = request_key(opened.program.id, kind, _stamp_type(signed), signed.voucher.to)
-    key = f"{wanted}|{opened.row.id}|{digest.hex()[:32]}"
+    key = claim_key(opened, signed)
     with read(app.engine) as tx:
         known = intents.by_keys(tx, opened.attached.row, [key]).get(key)
     if known is not None and known.state not in (IntentState.REJECTED, IntentState.CANCELLED):
@@ -217,6 +234,15 @@ def take_claim(app: App, tx: Connection, claim: Claim | IntentRow) -> IntentRow:
     return row
 
 
+def claim_key(opened: Opened, signed: SignedVoucher) -> str:
+    """The request key of a voucher's claim: of the same promise, whoever signed it and however often."""
+    is_card = isinstance(signed.voucher, CardVoucher)
+    kind = Kind.CLAIM_CARD if is_card else Kind.CLAIM_STAMP
+    wanted = request_key(opened.program.id, kind, _stamp_type(signed), signed.voucher.to)
+    digest = _digest(signed.chain_id, signed.contract, signed.voucher)
+    return f"{wanted}|{opened.row.id}|{digest.hex()[:32]}"
+
+
 def claim_status(app: App, opened: Opened, public_id: str) -> IntentRow:
     """Raises Unknown, also for the ids of other things than claims, and of another program's."""
     return describing.row_asked_for(app, opened, public_id, CLAIMS, "claim")
@@ -243,10 +269,10 @@ def _is_signed(signed: SignedVoucher, digest: bytes) -> bool:
         return False
 
 
-def _digest(signed: SignedVoucher) -> bytes:
-    if isinstance(signed.voucher, CardVoucher):
-        return signatures.card_voucher_digest(signed.chain_id, signed.contract, signed.voucher)
-    return signatures.stamp_voucher_digest(signed.chain_id, signed.contract, signed.voucher)
+def _digest(chain_id: int, contract: Address, voucher: Voucher) -> bytes:
+    if isinstance(voucher, CardVoucher):
+        return signatures.card_voucher_digest(chain_id, contract, voucher)
+    return signatures.stamp_voucher_digest(chain_id, contract, voucher)
 
 
 def _calldata(signed: SignedVoucher) -> bytes:

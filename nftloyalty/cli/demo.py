@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from rich.table import Table
 
-from nftloyalty.app import claiming, deploying, funding, minting
+from nftloyalty.app import deploying, funding, minting, vouching
 from nftloyalty.app.context import App, build_app
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
@@ -29,7 +29,6 @@ from nftloyalty.cli.session import load_program, out, read_lines
 from nftloyalty.config import Secret, Settings
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.devchain.server import listen, url_of
-from nftloyalty.domain.voucher import signed_to_json
 from nftloyalty.errors import ProgramProblem
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
@@ -79,8 +78,9 @@ def run(settings: Settings, *, exit_after: bool, port: int) -> None:
         worker.start()
         stack.callback(worker.stop)
         intake = stack.enter_context(Intake(app, here))
-        url = stack.enter_context(_serving(Service(app, here, worker, intake=intake), port))
-        claim = _claim(app, here, url)
+        desk = vouching.open_desk(app, here)
+        url = stack.enter_context(_serving(Service(app, here, worker, intake=intake, desk=desk), port))
+        claim = _claim(url)
         gates = [_gate(url, wallet, step) for step, wallet in enumerate((cards.rows[0].recipient, STRANGER), 7)]
         _summary(app, here, cards, stamps, claim, gates)
         if not exit_after:
@@ -131,10 +131,9 @@ def _serving(service: Service, port: int) -> Iterator[str]:
             thread.join()
 
 
-def _claim(app: App, here: Opened, url: str) -> dict[str, Any]:
-    deadline = app.now().replace(year=app.now().year + 1, day=1)
-    voucher = claiming.create_card(app, here, NEWCOMER, tier=1, expires_at=0, deadline=deadline)
-    claim = _ask(f"{url}/v1/claim", signed_to_json(voucher))
+def _claim(url: str) -> dict[str, Any]:
+    voucher = _ask(f"{url}/v1/vouchers", {"wallet": NEWCOMER, "tier": "member"})
+    claim = _ask(f"{url}/v1/claim", voucher["signed"])
     give_up = time.monotonic() + 60
     while claim["phase"] == "pending" and time.monotonic() < give_up:
         time.sleep(0.1)
@@ -153,7 +152,8 @@ def _gate(url: str, wallet: str, step: int) -> dict[str, Any]:
 def _ask(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """A question to our own server on loopback."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 our own loopback URL
+    headers = {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
+    request = urllib.request.Request(url, data, headers)  # noqa: S310 our own loopback URL
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             found: dict[str, Any] = json.load(answer)

@@ -9,7 +9,7 @@ import typer
 import uvicorn
 
 from nftloyalty import devchain, logs
-from nftloyalty.app import access, claiming, compiling, keyring
+from nftloyalty.app import access, claiming, compiling, keyring, vouching
 from nftloyalty.app.context import App
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.opening import Opened, opened
@@ -62,6 +62,10 @@ def serve(
         bool,
         typer.Option("--no-worker", help="Leave sending and indexing to `nftloyalty worker`; asks for no password."),
     ] = False,
+    vouchers: Annotated[
+        bool,
+        typer.Option("--vouchers", help="Sign vouchers over HTTP too; asks for the signer's password at the start."),
+    ] = False,
 ) -> None:
     """Answer questions and take requests over HTTP: of this machine, and with API keys of others.
 
@@ -70,6 +74,9 @@ def serve(
 
     Example: nftloyalty serve
     """
+    if vouchers and read_only:
+        what = "signs, and --read-only is for a server that gives nothing away"
+        raise BadInput("serve", [Problem("--vouchers", what, "leave one of them out")])
     settings = session_of(ctx).settings
     logs.set_up(settings.log_format, settings.log_level, settings.secrets())
     with until_stopped(), running(ctx) as (app, program):
@@ -83,15 +90,31 @@ def serve(
             mend = "make one, `nftloyalty api-keys create`, or listen on 127.0.0.1"
             raise BadInput("serve", [Problem("--host", what, mend)])
         worker = None if no_worker else worker_of(app, here, sends=not read_only)
+        # Before it answers anybody: whoever waits for an answer can't type a password.
+        desk = vouching.open_desk(app, here) if vouchers else None
         with listen(host, port, anywhere=True) as listener:
             intake = None if read_only else Intake(app, here)
-            web = create_web(Service(app, here, worker, takes_claims=not read_only, reachable=reachable, intake=intake))
+            web = create_web(
+                Service(
+                    app,
+                    here,
+                    worker,
+                    takes_claims=not read_only,
+                    intake=intake,
+                    reachable=reachable,
+                    desk=desk,
+                )
+            )
             server = server_of(web, settings.trusted_proxies)
             try:
                 if intake is not None:
                     intake.start()
                 if worker is not None:
                     worker.start()
+                if desk is not None:
+                    announce(f"Signing vouchers as {desk.signer.address}.")
+                    if not desk.may_sign():
+                        announce(f"It lacks the role: `nftloyalty roles grant signer {claiming.signing_key(here)}`.")
                 announce(f"Serving {program.name} at {url_of(listener)} (Ctrl-C ends it).")
                 server.run(sockets=[listener])
             finally:

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +19,8 @@ from nftloyalty.cli.times import expiry as expiry_option
 from nftloyalty.cli.times import moment
 from nftloyalty.cli.verifying import wallet_argument
 from nftloyalty.domain.times import shown_end
-from nftloyalty.domain.voucher import signed_to_json
+from nftloyalty.domain.voucher import USUAL_TERM, last_second, signed_to_json
 from nftloyalty.errors import BadInput, Problem
-
-USUAL_TERM = timedelta(days=30)
-_SECOND = timedelta(seconds=1)
 
 group = typer.Typer(help="Sign vouchers that members claim.", no_args_is_help=True)
 
@@ -54,8 +51,7 @@ def create(
     with running(ctx) as (app, program):
         wallet = wallet_argument(to, "--to")
         now: datetime = app.now()
-        # The deadline is the last second in which it can be claimed, so a day's is the last of that day.
-        deadline = (moment(until, "--until", now) if until else now + USUAL_TERM) - _SECOND
+        deadline = last_second(moment(until, "--until", now) if until else now + USUAL_TERM)
         here = opened(app, program)
         contracts = own_contracts(here)
         if wallet in contracts:

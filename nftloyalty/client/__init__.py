@@ -20,10 +20,13 @@ from nftloyalty.client.shapes import (
     Check,
     Event,
     Intent,
+    ListedVoucher,
     Ownership,
     Program,
     Reason,
+    SignedVoucher,
     Stamp,
+    Voucher,
 )
 from nftloyalty.client.webhooks import verify_webhook
 
@@ -35,13 +38,16 @@ __all__ = [
     "Check",
     "Event",
     "Intent",
+    "ListedVoucher",
     "Loyalty",
     "NotTold",
     "Ownership",
     "Program",
     "Reason",
     "Refused",
+    "SignedVoucher",
     "Stamp",
     "Unreachable",
+    "Voucher",
     "verify_webhook",
 ]

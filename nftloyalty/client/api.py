@@ -16,7 +16,20 @@ from uuid import uuid4
 import urllib3
 
 from nftloyalty.client.errors import Refused, Unreachable
-from nftloyalty.client.shapes import Batch, BatchItem, Check, Consistency, Event, Intent, Ownership, Phase, Program
+from nftloyalty.client.shapes import (
+    Batch,
+    BatchItem,
+    Check,
+    Consistency,
+    Event,
+    Intent,
+    ListedVoucher,
+    Ownership,
+    Phase,
+    Program,
+    SignedVoucher,
+    Voucher,
+)
 
 TIMEOUT_SECONDS = 10.0
 TRIES = 5
@@ -123,6 +136,35 @@ class Loyalty:
         return cast(
             Batch, self._post("/v1/batches", {"kind": "mint-stamp", "stamp": stamp, "items": items}, _named(key))
         )
+
+    # -------------------------------------------------------------------------------------------------------- vouchers
+
+    def promise_card(
+        self, wallet: str, *, tier: str, expiry: str | None = None, until: str | None = None, key: str = ""
+    ) -> Voucher:
+        """Have a voucher for a card signed. `until` is the last day on which it can be claimed, None = in 30 days.
+
+        The server must have been started with --vouchers. Its `signed` is for the member, who hands it in.
+        """
+        body = {"wallet": wallet, "tier": tier, "expiry": expiry, "until": until}
+        return cast(Voucher, self._post("/v1/vouchers", body, _named(key)))
+
+    def promise_stamp(self, wallet: str, stamp: str, *, until: str | None = None, key: str = "") -> Voucher:
+        """Have a voucher for a stamp signed."""
+        body = {"wallet": wallet, "stamp": stamp, "until": until}
+        return cast(Voucher, self._post("/v1/vouchers", body, _named(key)))
+
+    def voucher(self, voucher_id: str) -> Voucher:
+        """How a voucher stands."""
+        return cast(Voucher, self._get(f"/v1/vouchers/{_part(voucher_id)}"))
+
+    def vouchers(self, *, wallet: str | None = None) -> Iterator[ListedVoucher]:
+        """The program's vouchers, the newest first, page by page."""
+        return cast(Iterator[ListedVoucher], self._pages("/v1/vouchers", _given(wallet=wallet)))
+
+    def claim(self, signed: SignedVoucher) -> Intent:
+        """Hand a voucher in. The same one again is the same claim."""
+        return cast(Intent, self._post("/v1/claim", signed, ""))
 
     # -------------------------------------------------------------------------------------------------- acts on members
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypedDict
 
 Phase = Literal["pending", "final", "reverted"]
 Consistency = Literal["head", "final"]
+VoucherState = Literal["open", "claiming", "claimed", "expired", "called-back", "refused"]
 
 
 class AsOf(TypedDict):
@@ -75,6 +76,39 @@ class Intent(TypedDict):
     reason: Reason | None
     reply: str
     status_url: str
+
+
+class SignedVoucher(TypedDict):
+    """A voucher as it is handed out, and handed in."""
+
+    voucher: Mapping[str, Any]
+    chain_id: int
+    contract: str
+    signer: str
+    signature: str
+
+
+class ListedVoucher(TypedDict):
+    """A promise of a card or a stamp, and how it stands."""
+
+    id: str
+    kind: Literal["card", "stamp"]
+    wallet: str
+    tier: str | None
+    expires_at: str | None
+    stamp: str | None
+    until: str
+    state: VoucherState
+    reason: Reason | None
+    status_url: str
+    claim_url: str | None
+    created_at: str
+
+
+class Voucher(ListedVoucher):
+    """A voucher with what is handed in."""
+
+    signed: SignedVoucher
 
 
 class Batch(TypedDict):

@@ -32,6 +32,7 @@ class Scope(StrEnum):
     MINTS_WRITE = "mints:write"
     MEMBERS_WRITE = "members:write"
     CLAIMS_WRITE = "claims:write"
+    VOUCHERS_WRITE = "vouchers:write"
     EVENTS_READ = "events:read"
     WEBHOOKS_WRITE = "webhooks:write"
     METRICS_READ = "metrics:read"
@@ -49,6 +50,7 @@ _SENTENCES = {
     Scope.MINTS_WRITE: "give cards and stamps",
     Scope.MEMBERS_WRITE: "renew, change tiers, revoke and readmit",
     Scope.CLAIMS_WRITE: "hand in vouchers",
+    Scope.VOUCHERS_WRITE: "have vouchers signed and listed",
     Scope.EVENTS_READ: "read events",
     Scope.WEBHOOKS_WRITE: "manage webhooks",
     Scope.METRICS_READ: "read the server's numbers",

@@ -1,4 +1,5 @@
-"""Addressed vouchers: a signed promise of one card or one stamp to one wallet, and their strict JSON form.
+"""Addressed vouchers: a signed promise of one card or one stamp to one wallet, what is asked for to get one, how they
+stand, and their strict JSON form.
 
     {"kind": "card", "to": "0x…", "tier": 1, "expires_at": 0, "epoch": 0, "deadline": 1830000000}
     {"kind": "stamp", "to": "0x…", "stamp_type": 3, "epoch": 0, "deadline": 1830000000}
@@ -10,11 +11,20 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from nftloyalty.domain.address import Address, parse_address
-from nftloyalty.domain.words import STAMP_TYPES
-from nftloyalty.errors import BadInput, LoyaltyError, Problem
+from nftloyalty.domain.intent import IntentState
+from nftloyalty.domain.mint import read_card
+from nftloyalty.domain.program import Program
+from nftloyalty.domain.times import WrongTime, at, parse_end
+from nftloyalty.domain.words import STAMP_TYPES, SkipCode
+from nftloyalty.errors import BadInput, LoyaltyError, Problem, Unknown
+
+USUAL_TERM = timedelta(days=30)
+"""For how long a voucher can be claimed if nothing is said of it."""
 
 AS_MADE = "send the voucher exactly as it was made"
 """Mends most faults: vouchers are made by a program and spoilt on their way."""
@@ -62,6 +72,114 @@ class SignedVoucher:
     contract: Address
     signer: Address
     signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A voucher that is to be made: of a card, or of a stamp if `stamp_type` is not 0. `expires_at` in unix seconds,
+    0 = for life; `deadline` is the last second at which it can be claimed."""
+
+    to: Address
+    tier: int
+    expires_at: int
+    stamp_type: int
+    deadline: datetime
+
+
+def read_asked(
+    wallet: Address,
+    program: Program,
+    now: datetime,
+    contracts: Mapping[Address, str],
+    *,
+    tier: str | None = None,
+    expiry: str | None = None,
+    stamp: str | None = None,
+    until: str | None = None,
+) -> Asked:
+    """What is asked for in words: a tier's id and the card's expiry, or a stamp's id; and until when it can be claimed,
+    as a day or a time, else for the usual term.
+
+    A stamp that is not given now can be promised all the same: it may be when the voucher is claimed. `contracts` says
+    what each of the program's own addresses is: nobody is behind them. Raises BadInput naming everything wrong.
+    """
+    problems: list[Problem] = []
+    deadline = _deadline(problems, until, now)
+    tier_number = expires_at = stamp_type = 0
+    if (tier is None) == (stamp is None):
+        problems.append(Problem("", "needs one of tier and stamp", "give exactly one of them"))
+    if stamp is None:
+        try:
+            # Without a tier the expiry is judged all the same.
+            some_tier = program.tiers[0].id if tier is None else tier
+            card = read_card({"wallet": wallet, "tier": some_tier, "expiry": expiry}, program, now, contracts)
+            tier_number, expires_at = card.args["tier"], card.args["expires_at"]
+        except BadInput as wrong:
+            problems += wrong.problems
+    else:
+        if wallet in contracts:
+            what = f"is {contracts[wallet]}, not a wallet"
+            problems.append(Problem("/wallet", what, "put the member's own address there"))
+        if expiry is not None:
+            problems.append(Problem("/expiry", "is a card's, and a stamp has none", "leave it out"))
+        try:
+            stamp_type = program.stamp_number(stamp)
+        except Unknown as unknown:
+            problems.append(Problem("/stamp", f"unknown stamp {stamp!r}", unknown.mend))
+    if problems:
+        raise BadInput("request", problems)
+    return Asked(wallet, tier_number, expires_at, stamp_type, deadline)
+
+
+def last_second(until: datetime) -> datetime:
+    """The deadline of a voucher that can be claimed until a moment: of one for a day, the last second of that day."""
+    return until - timedelta(seconds=1)
+
+
+def _deadline(problems: list[Problem], until: str | None, now: datetime) -> datetime:
+    if until is None:
+        return last_second(now + USUAL_TERM)
+    try:
+        deadline = last_second(at(parse_end(until)))
+        if deadline <= now:
+            raise WrongTime("is past", "give a later one")
+    except WrongTime as wrong:
+        problems.append(Problem("/until", f"{until!r} {wrong.what}", wrong.mend))
+        return now
+    return deadline
+
+
+class VoucherState(StrEnum):
+    """How a voucher stands, as far as books, index and node tell. Stable: it is told."""
+
+    OPEN = "open"
+    """It can be claimed, for all that is known."""
+    CLAIMING = "claiming"
+    """It was handed in, and its claim is on the way."""
+    CLAIMED = "claimed"
+    """Its claim is on chain for good."""
+    EXPIRED = "expired"
+    CALLED_BACK = "called-back"
+    """The program no longer stands by it: it was voided, its epoch is over, or its signer may no longer sign."""
+    REFUSED = "refused"
+    """The wallet has its card or stamp, or had it, by another way than a claim handed in here: the contract would
+    refuse one."""
+
+
+def state_of(
+    deadline: int, now: datetime, *, claim: IntentState | None, called_back: bool, refused: SkipCode | None
+) -> VoucherState:
+    """`claim` is the state of the voucher's claim, final only where the index knows it as final; None = it was never
+    handed in here. `refused` is what the wallet has against it."""
+    if claim is IntentState.FINAL:
+        return VoucherState.CLAIMED
+    if claim is not None and claim not in (IntentState.REJECTED, IntentState.CANCELLED):
+        return VoucherState.CLAIMING
+    if deadline < int(now.timestamp()):
+        return VoucherState.EXPIRED
+    if called_back:
+        return VoucherState.CALLED_BACK
+    return VoucherState.OPEN if refused is None else VoucherState.REFUSED
 
 
 def to_json(voucher: Voucher) -> dict[str, Any]:

@@ -294,6 +294,7 @@ vouchers = Table(
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("public_id"),
     Index("ix_vouchers_program_recipient", "program", "recipient"),
+    Index("ix_vouchers_program_kind_id", "program", "kind", "id"),
     _known("kind", VoucherKind),
 )
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, literal_column, select
 
 from nftloyalty.errors import Unknown
 from nftloyalty.store.tables import VoucherKind, vouchers
@@ -64,6 +66,31 @@ def of_program(tx: Connection, program: int, recipient: str | None = None) -> li
     if recipient is not None:
         query = query.where(vouchers.c.recipient == recipient)
     return [VoucherRow(*row) for row in tx.execute(query)]
+
+
+def page(
+    tx: Connection,
+    program: int,
+    *,
+    kind: VoucherKind | None = None,
+    recipient: str | None = None,
+    before: int | None = None,
+    limit: int,
+) -> list[VoucherRow]:
+    """The newest vouchers of a program, of one kind and for one wallet if given, or the newest of those that are older
+    than the row `before`."""
+    kinds = list(VoucherKind) if kind is None else [kind]
+    if recipient is not None:
+        # SQLite would go by the kind, and so by everybody's: it must not see that this is the kind.
+        of_kind = vouchers.c.kind.concat(literal_column("''")).in_(kinds)
+        ways = [[vouchers.c.recipient == recipient, of_kind]]
+    else:
+        # Of each kind by itself they come in order from the index.
+        ways = [[vouchers.c.kind == each] for each in kinds]
+    older = [vouchers.c.id < before] if before is not None else []
+    newest = select(vouchers).where(vouchers.c.program == program, *older).order_by(vouchers.c.id.desc()).limit(limit)
+    found = [[VoucherRow(*row) for row in tx.execute(newest.where(*way))] for way in ways]
+    return list(islice(merge(*found, key=lambda row: -row.id), limit))
 
 
 def _fresh(new: NewVoucher, now: datetime) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from nftloyalty.web import (
     mints,
     ownership,
     programs,
+    vouchers,
     webhooks,
 )
 from nftloyalty.web.access import (
@@ -266,7 +267,21 @@ class LimitBody:
         await self.app(scope, replay, send)
 
 
-_PARTS = (programs, ownership, gate, mints, acts, intents, claims, events, webhooks, api_keys, health, metrics)
+_PARTS = (
+    programs,
+    ownership,
+    gate,
+    mints,
+    acts,
+    intents,
+    vouchers,
+    claims,
+    events,
+    webhooks,
+    api_keys,
+    health,
+    metrics,
+)
 ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in _PARTS)
 
 

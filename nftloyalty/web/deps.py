@@ -8,6 +8,7 @@ from fastapi import Depends, Path, Request
 from nftloyalty.app.context import App
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.opening import Opened
+from nftloyalty.app.vouching import Desk
 from nftloyalty.app.working import Worker
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.errors import BadInput, LoyaltyError, Problem
@@ -17,7 +18,8 @@ from nftloyalty.web.misfits import COPY_IT
 @dataclass(frozen=True)
 class Service:
     """One program, served. `worker` is what works in this process; None = others do. `takes_claims` False = this server
-    only reads, as it does without an `intake`. `reachable` = others than this machine can reach it."""
+    only reads, as it does without an `intake`. `reachable` = others than this machine can reach it. `desk` signs
+    vouchers; None = this server signs none."""
 
     app: App
     opened: Opened
@@ -25,6 +27,7 @@ class Service:
     takes_claims: bool = True
     intake: Intake | None = None
     reachable: bool = False
+    desk: Desk | None = None
 
 
 class NotDeclaredJson(LoyaltyError):
@@ -66,6 +69,18 @@ class ReadOnly(LoyaltyError):
 
     def __init__(self) -> None:
         super().__init__("it was started to answer questions only", mend="start it without --read-only")
+
+
+class SignsNoVouchers(LoyaltyError):
+    """This server was not given the key that signs them."""
+
+    code = "signs_no_vouchers"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it was started without the key that signs them",
+            mend="start it with --vouchers, or sign them with `nftloyalty vouchers create`",
+        )
 
 
 def writing(service: "Service") -> None:

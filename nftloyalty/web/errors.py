@@ -20,7 +20,7 @@ from nftloyalty.domain.access import AccessProblem, CantRotate
 from nftloyalty.domain.act import ActRefused
 from nftloyalty.domain.voucher import VoucherExpired
 from nftloyalty.web import misfits
-from nftloyalty.web.deps import NoIdempotencyKey, NotDeclaredJson, NotJson, ReadOnly
+from nftloyalty.web.deps import NoIdempotencyKey, NotDeclaredJson, NotJson, ReadOnly, SignsNoVouchers
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ CODES: Mapping[str, Answer] = {
     "intake_full": Answer(503, "no more requests can be taken in now"),
     "internal": Answer(500, "something went wrong on our side"),
     "read_only": Answer(501, "this server only answers questions"),
+    "signs_no_vouchers": Answer(501, "this server signs no vouchers"),
     "node_unreachable": Answer(503, "the chain can't be reached now"),
     "node_refused": Answer(503, "the chain can't be asked now"),
     "chain_problem": Answer(503, "the chain can't be asked now"),
@@ -133,6 +134,7 @@ _TOLD = (
     NotJson,
     NoIdempotencyKey,
     ReadOnly,
+    SignsNoVouchers,
 )
 
 _OF_THE_FRAMEWORK = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}

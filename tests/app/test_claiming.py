@@ -98,7 +98,8 @@ def test_the_same_voucher_again_is_the_same_claim(world: World) -> None:
 def test_a_claim_and_a_voucher_are_part_of_the_callers_transaction(world: World) -> None:
     wallet = new_wallet()
     deadline = datetime.now(UTC) + timedelta(days=1)
-    made = claiming.sign_card(world.app, world.here, wallet, tier=2, expires_at=0, deadline=deadline)
+    signer = signer_of(world.app, claiming.signing_key(world.here))
+    made = claiming.sign_card(world.app, world.here, wallet, tier=2, expires_at=0, deadline=deadline, signer=signer)
     claim = claiming.prepare_claim(world.app, world.here, made.signed)
     with pytest.raises(RuntimeError), begin(world.app.engine) as tx:
         claiming.keep(world.app, tx, made)

@@ -136,6 +136,49 @@ def test_serve_without_a_worker_leaves_its_claims_to_one(shop: Shop) -> None:
                 time.sleep(0.1)
 
 
+def test_serve_signs_vouchers_with_a_key_that_it_opens_once(shop: Shop, tmp_path: Path) -> None:
+    """The password is read before it answers anybody; nobody could give it afterwards."""
+    _, folder, environment = shop
+    password = tmp_path / "password"
+    password.write_text(PASSWORD + "\n")
+    password.chmod(0o600)
+    told = {**environment, "NFTLOYALTY_KEY_PASSWORD": "", "NFTLOYALTY_KEY_PASSWORD_FILE": str(password)}
+    with started(folder, "serve", "--port", "0", "--no-worker", "--vouchers", **told) as server:
+        url = server.url
+        assert "Signing vouchers as 0x" in server.said
+        password.unlink()
+        body, key = {"wallet": new_wallet(), "tier": "gold"}, {"Idempotency-Key": "one"}
+        answer = requests.post(f"{url}/v1/vouchers", json=body, headers=key, timeout=30)
+        assert answer.status_code == 201, answer.text
+        signed = answer.json()["signed"]
+        assert requests.post(f"{url}/v1/claim", json=signed, timeout=30).status_code == 202
+        assert server.end(signal.SIGTERM)[0] == 0
+    assert answer.json()["id"] in server.said
+    for secret in (signed["signature"][2:], PASSWORD):
+        assert secret not in server.said
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (("--vouchers", "--no-worker"), 3, "a key's password is needed and there is no terminal to ask at"),
+        (
+            ("--vouchers", "--read-only"),
+            2,
+            "--vouchers: signs, and --read-only is for a server",
+        ),
+    ],
+)
+def test_serve_that_can_not_sign_vouchers_does_not_begin(
+    shop: Shop, options: tuple[str, ...], status: int, said: str
+) -> None:
+    _, folder, environment = shop
+    with started(folder, "serve", "--port", "0", *options, **{**environment, "NFTLOYALTY_KEY_PASSWORD": ""}) as server:
+        assert server.process.wait(timeout=PATIENCE_SECONDS) == status
+    assert said in server.said
+    assert "Serving" not in server.said
+
+
 def test_a_port_that_is_taken_is_told(shop: Shop) -> None:
     _, folder, environment = shop
     port = environment["NFTLOYALTY_RPC_URL"].rpartition(":")[2]

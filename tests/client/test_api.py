@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nftloyalty.app import access
+from nftloyalty.app import access, vouching
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.powers import sending_keys
@@ -40,7 +40,8 @@ def loyalty(world: World) -> Iterator[Loyalty]:
     with Intake(world.app, here) as intake:
         worker.start()
         try:
-            with serving(Service(world.app, here, worker, intake=intake)) as client:
+            desk = vouching.open_desk(world.app, here)
+            with serving(Service(world.app, here, worker, intake=intake, desk=desk)) as client:
                 wait_for(client, world)
                 key = access.create(world.app, here, "Shop", ["admin"]).text
                 with Loyalty(str(client.base_url), key) as loyalty:
@@ -90,6 +91,24 @@ def test_a_batch_and_its_items(loyalty: Loyalty) -> None:
         time.sleep(0.05)
     assert [each["wallet"] for each in loyalty.batch_items(taken["id"])] == wallets
     assert loyalty.stamp_batch(wallets, "latte")["total"] == 3
+
+
+def test_a_promise_is_kept(loyalty: Loyalty) -> None:
+    wallet = new_wallet()
+    card = loyalty.promise_card(wallet, tier="gold", expiry="2049-12-31", until="2040-01-31", key="newsletter-1")
+    assert (
+        loyalty.promise_card(wallet, tier="gold", expiry="2049-12-31", until="2040-01-31", key="newsletter-1") == card
+    )
+    stamp = loyalty.promise_stamp(wallet, "latte")
+    assert [each["id"] for each in loyalty.vouchers(wallet=wallet)] == [stamp["id"], card["id"]]
+    for voucher in (card, stamp):
+        assert voucher["state"] == "open"
+        claim = loyalty.claim(voucher["signed"])
+        assert loyalty.claim(voucher["signed"])["id"] == claim["id"]
+        assert loyalty.wait(claim["id"], every_seconds=0.05)["phase"] == "final"
+        now = loyalty.voucher(voucher["id"])
+        assert (now["state"], now["claim_url"]) == ("claimed", claim["status_url"])
+    assert loyalty.check(wallet, tier="gold", stamps=["latte"])["allowed"]
 
 
 def test_the_program_and_a_no(loyalty: Loyalty) -> None:
@@ -188,6 +207,16 @@ def test_one_key_goes_through_all_tries(trouble: Trouble) -> None:
     keys = {headers["idempotency-key"] for _, _, headers, _ in trouble.asked}
     assert len(trouble.asked) == 5 and len(keys) == 1
     assert {body for *_, body in trouble.asked} == {b'{"wallet": "0x1", "tier": "gold", "expiry": null}'}
+
+
+def test_one_key_goes_through_all_tries_for_a_promise_too(trouble: Trouble) -> None:
+    trouble.answers = [hangs_up, says(409, {"code": "in_flight"}), says(201, {"id": "vou_1"})]
+    trouble.answers += [says(503, BUSY), says(201, {"id": "vou_2"})]
+    with Loyalty(trouble.url) as loyalty:
+        assert loyalty.promise_card("0x1", tier="gold")["id"] == "vou_1"
+        assert loyalty.promise_stamp("0x1", "latte", key="order-7")["id"] == "vou_2"
+    keys = [headers["idempotency-key"] for _, _, headers, _ in trouble.asked]
+    assert len(set(keys[:3])) == 1 and set(keys[3:]) == {"order-7"} and keys[0] != "order-7"
 
 
 def test_a_key_of_ones_own_is_kept(trouble: Trouble) -> None:

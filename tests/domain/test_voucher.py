@@ -1,21 +1,29 @@
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nftloyalty.domain.intent import IntentState
+from nftloyalty.domain.program_file import read_program, template
 from nftloyalty.domain.voucher import (
     AS_MADE,
     CardVoucher,
     SignedVoucher,
     StampVoucher,
     Voucher,
+    VoucherState,
     from_json,
+    last_second,
+    read_asked,
     signed_from_json,
     signed_to_json,
+    state_of,
     to_json,
 )
+from nftloyalty.domain.words import SkipCode
 from nftloyalty.errors import BadInput
 from tests.domain.build import wallet
 
@@ -144,3 +152,78 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 def test_any_json_is_read_or_refused_with_a_problem(data: object) -> None:
     assert problems(data)
     assert problems(data, signed=True)
+
+
+# --------------------------------------------------------------------------------------------------- what is asked for
+
+NOW = datetime(2030, 3, 1, 12, tzinfo=UTC)
+PROGRAM = read_program(template("Morning Bean"), "program.toml")
+OURS = {wallet(9): "the program's own contract for cards"}
+
+
+def wrong(to: str = wallet(1), **asked: str) -> list[tuple[str, str]]:
+    with pytest.raises(BadInput) as caught:
+        read_asked(to, PROGRAM, NOW, OURS, **asked)
+    return [(problem.place, problem.what) for problem in caught.value.problems]
+
+
+def test_a_card_is_asked_for_by_a_tier_and_days() -> None:
+    asked = read_asked(wallet(1), PROGRAM, NOW, OURS, tier="gold", expiry="2031-12-31", until="2030-04-30")
+    assert (asked.to, asked.tier, asked.stamp_type) == (wallet(1), 2, 0)
+    assert datetime.fromtimestamp(asked.expires_at, UTC) == datetime(2032, 1, 1, tzinfo=UTC)
+    assert asked.deadline == datetime(2030, 4, 30, 23, 59, 59, tzinfo=UTC)
+
+
+def test_a_stamp_is_asked_for_by_its_id_and_for_thirty_days() -> None:
+    asked = read_asked(wallet(1), PROGRAM, NOW, OURS, stamp="welcome")
+    assert (asked.tier, asked.expires_at, asked.stamp_type) == (0, 0, 1)
+    assert asked.deadline == last_second(NOW + timedelta(days=30)) == NOW + timedelta(days=30, seconds=-1)
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    assert wrong(wallet(9), tier="goald", expiry="never mind", until="tomorrow") == [
+        ("/until", "'tomorrow' is not a date or time"),
+        ("/wallet", "is the program's own contract for cards, not a wallet"),
+        ("/tier", "unknown tier 'goald'"),
+        ("/expiry", "'never mind' is not a date or time"),
+    ]
+    assert wrong(wallet(9), stamp="welcom", expiry="2031-12-31") == [
+        ("/wallet", "is the program's own contract for cards, not a wallet"),
+        ("/expiry", "is a card's, and a stamp has none"),
+        ("/stamp", "unknown stamp 'welcom'"),
+    ]
+    assert wrong(expiry="2001-01-01") == [("", "needs one of tier and stamp"), ("/expiry", "'2001-01-01' is past")]
+    assert wrong(tier="gold", stamp="welcome") == [("", "needs one of tier and stamp")]
+
+
+@pytest.mark.parametrize("until", ["2030-03-01T12:00:01Z", "2030-03-01T12:00Z", "2030-02-28"])
+def test_it_can_be_claimed_for_more_than_a_moment(until: str) -> None:
+    """The deadline is the second before, and must be yet to come."""
+    assert wrong(tier="gold", until=until) == [("/until", f"{until!r} is past")]
+    assert read_asked(wallet(1), PROGRAM, NOW, OURS, tier="gold", until="2030-03-01T12:00:02Z").deadline > NOW
+
+
+# ---------------------------------------------------------------------------------------------------- how it stands
+
+
+@pytest.mark.parametrize(
+    ("claim", "late", "called_back", "refused", "state"),
+    [
+        (None, False, False, None, VoucherState.OPEN),
+        (None, False, False, SkipCode.ALREADY_HELD, VoucherState.REFUSED),
+        (None, False, True, SkipCode.ALREADY_HELD, VoucherState.CALLED_BACK),
+        (None, True, True, SkipCode.ALREADY_HELD, VoucherState.EXPIRED),
+        (IntentState.RECEIVED, True, True, None, VoucherState.CLAIMING),
+        (IntentState.BATCHED, False, False, None, VoucherState.CLAIMING),
+        (IntentState.INCLUDED, False, False, SkipCode.ALREADY_HELD, VoucherState.CLAIMING),
+        (IntentState.FINAL, True, True, SkipCode.ALREADY_HELD, VoucherState.CLAIMED),
+        (IntentState.REJECTED, False, False, None, VoucherState.OPEN),
+        (IntentState.REJECTED, False, False, SkipCode.LEFT, VoucherState.REFUSED),
+        (IntentState.CANCELLED, True, False, None, VoucherState.EXPIRED),
+    ],
+)
+def test_what_is_furthest_along_is_told(
+    claim: IntentState | None, late: bool, called_back: bool, refused: SkipCode | None, state: VoucherState
+) -> None:
+    deadline = int(NOW.timestamp()) - late
+    assert state_of(deadline, NOW, claim=claim, called_back=called_back, refused=refused) is state

@@ -74,6 +74,9 @@ NEEDED: Mapping[tuple[str, str], Scope | None] = MappingProxyType(
         ("POST", "/v1/gate"): Scope.CHECKS_READ,
         ("GET", "/v1/ownership/{address}"): Scope.MEMBERS_READ,
         ("POST", "/v1/ownership"): Scope.MEMBERS_READ,
+        ("POST", "/v1/vouchers"): Scope.VOUCHERS_WRITE,
+        ("GET", "/v1/vouchers"): Scope.VOUCHERS_WRITE,
+        ("GET", "/v1/vouchers/{voucher_id}"): Scope.VOUCHERS_WRITE,
         ("POST", "/v1/claim"): Scope.CLAIMS_WRITE,
         ("GET", "/v1/claims/{claim_id}"): Scope.CLAIMS_WRITE,
     }

@@ -5,6 +5,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +13,7 @@ from typing import Any, get_args
 import httpx2
 import pytest
 
-from nftloyalty.app import claiming
+from nftloyalty.app import claiming, vouching
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.working import Worker
@@ -22,7 +23,7 @@ from nftloyalty.domain.access import Scope
 from nftloyalty.domain.gate import Consistency, ReasonCode
 from nftloyalty.domain.mint import Reply
 from nftloyalty.domain.program_file import template
-from nftloyalty.domain.voucher import signed_to_json
+from nftloyalty.domain.voucher import VoucherState, signed_to_json
 from nftloyalty.domain.words import SkipCode
 from nftloyalty.errors import LoyaltyError
 from nftloyalty.web import app as web_app
@@ -46,6 +47,7 @@ DOCUMENTED_CLAIM = "int_0ktv3m8q1b2c4d5e6f7g8h9j0k"
 VOLATILE = {
     *("block", "hash", "timestamp", "age_seconds", "checked_seconds_ago", "final"),
     *("joined_at", "transaction", "id", "status_url", "request_id", "created_at", "updated_at"),
+    *("contract", "signer", "signature"),
 }
 
 
@@ -61,7 +63,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, http
         worker = Worker(app, here, [signer_of(app, claiming.relay_key(here))])
         worker.start()
         try:
-            with Intake(app, here) as intake, serving(Service(app, here, worker, intake=intake)) as client:
+            service = Service(app, here, worker, desk=vouching.open_desk(app, here))
+            with Intake(app, here) as intake, serving(replace(service, intake=intake)) as client:
                 wait_for(client, world)
                 yield world, client
         finally:
@@ -122,7 +125,7 @@ def test_every_example_is_answered_as_the_document_says(shop: tuple[World, httpx
     (tmp_path / "voucher.json").write_text(json.dumps(signed_to_json(voucher)))
     claim = ""
     asked = examples()
-    assert len(asked) == 12
+    assert len(asked) == 13
     assert len(asked) == DOCUMENT.count("```sh") == DOCUMENT.count("```json")
     for command, told in asked:
         answer = ask(client, command.replace(DOCUMENTED_CLAIM, claim), tmp_path)
@@ -181,6 +184,7 @@ def test_reasons_phases_and_fields_are_all_there() -> None:
     assert [row[0].strip("`") for row in rows("| reason | |")] == list(ReasonCode)
     assert [row[0].strip("`") for row in rows("| what was asked for is | |")] == list(get_args(PhaseName))
     assert [row[0].strip("`") for row in rows("| `reply` | |")] == list(Reply)
+    assert [row[0].strip("`") for row in rows("| `state` | |")] == list(VoucherState)
     scopes = {row[0].strip("`") for row in rows("| scope | for |")}
     assert scopes <= set(Scope)
     assert [row[0].strip("`") for row in rows("| `conditions` | default | |")] == list(ConditionsIn.model_fields)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nftloyalty.app import access
+from nftloyalty.app import access, vouching
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.powers import sending_keys
@@ -44,7 +44,8 @@ def url(chain: str, database: str, tmp_path_factory: pytest.TempPathFactory) -> 
     with Intake(app, here) as intake:
         worker.start()
         try:
-            with serving(Service(app, here, worker, intake=intake)) as client:
+            desk = vouching.open_desk(app, here)
+            with serving(Service(app, here, worker, intake=intake, desk=desk)) as client:
                 wait_for(client, world)
                 yield str(client.base_url).rstrip("/"), access.create(app, here, "Fuzzer", ["admin"]).text
         finally:

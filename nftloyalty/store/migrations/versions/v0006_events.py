@@ -1,4 +1,4 @@
-"""Add events, where they are sent, and how that went."""
+"""Add events, where they are sent, and how that went; and an index for pages of vouchers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -123,3 +123,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_delivery_tries"),
     )
     op.create_index("ix_delivery_tries_delivery", "delivery_tries", ["delivery", "id"])
+    op.create_index("ix_vouchers_program_kind_id", "vouchers", ["program", "kind", "id"])
