@@ -23,6 +23,7 @@ from nftloyalty.domain.access import (
     Scope,
     WrongOrigin,
     WrongProgram,
+    is_secret_of,
 )
 from nftloyalty.errors import BadInput, DatabaseProblem, Unknown
 from nftloyalty.store import api_keys
@@ -269,15 +270,13 @@ def test_who_is_let_in_while_his_key_is_revoked_is_not_remembered(
     there: World, here: Opened, door: Doorkeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = made(there, here)
-    plain = access.is_secret_of
-
     def revoked_meanwhile(secret: str, secret_hash: bytes) -> bool:
         access.revoke(there.app, here, key.row.public_id)
         door.forget()
         door.refresh()
-        return plain(secret, secret_hash)
+        return is_secret_of(secret, secret_hash)
 
-    monkeypatch.setattr(access, "is_secret_of", revoked_meanwhile)
+    monkeypatch.setattr("nftloyalty.app.access.is_secret_of", revoked_meanwhile)
     door.caller(bearer(key))
     assert door.at_a_glance(bearer(key).encode(), b"") is None
 
