@@ -266,6 +266,27 @@ _PARTS = (programs, ownership, gate, mints, acts, intents, claims, events, webho
 ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in _PARTS)
 
 
+_DESCRIPTION = """Cards and stamps of one loyalty program, proven on a chain.
+
+Requests that give something need an `Idempotency-Key`: whenever you don't know what became of one, send it again with
+the same key. Errors are problem documents (RFC 9457) whose `code` is stable. Where an answer has a `cursor`, it asks
+for what follows."""
+
+_TAGS = {
+    "program": "The program that is served.",
+    "ownership": "What wallets hold.",
+    "gate": "Whether that is enough: yes or no.",
+    "mints": "Cards and stamps on request, one by one or many at once.",
+    "members": "What is done to members once they are there.",
+    "intents": "What was asked for, and how far it is.",
+    "claims": "Vouchers become cards and stamps.",
+    "events": "What happened.",
+    "webhooks": "Where events are sent to, and what became of them.",
+    "keys": "API keys, for who may manage them.",
+    "health": "How the server is.",
+}
+
+
 def create_web(service: Service) -> Quick:
     """Build the application around a service."""
     settings = service.app.settings
@@ -325,6 +346,8 @@ def _application(
         title="nftloyalty",
         version=__version__,
         summary=summary,
+        description=_DESCRIPTION,
+        license_info={"name": "MIT", "identifier": "MIT"},
         docs_url=None,
         redoc_url=None,
         # Even asking whether anybody listens to it takes as long as half a check.
@@ -339,7 +362,14 @@ def _application(
     def described() -> dict[str, Any]:
         """The OpenAPI document, with the shape of our errors, which no route answers with on its good day."""
         if api.openapi_schema is None:
-            found = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
+            found = get_openapi(
+                title=api.title,
+                version=api.version,
+                summary=api.summary,
+                description=api.description,
+                license_info=api.license_info,
+                routes=api.routes,
+            )
             if questions is not None:
                 found["paths"] |= check.described()
             found["components"]["schemas"] |= problem_schemas() | {
@@ -351,9 +381,14 @@ def _application(
                 for method in route.methods or ():
                     operation = found["paths"][route.path][method.lower()]
                     operation["security"] = secured(*needed) if needed else []
+                    _with_examples(operation, route)
                     for parameter in operation.get("parameters", ()):
                         # Left out, it is answered with an error of its own and not as one more field that is wrong.
-                        parameter["required"] |= parameter["name"] == "Idempotency-Key"
+                        if parameter["name"] == "Idempotency-Key":
+                            parameter["required"] = True
+                            parameter["schema"].pop("default", None)
+            used = {tag for path in found["paths"].values() for each in path.values() for tag in each["tags"]}
+            found["tags"] = [{"name": tag, "description": told} for tag, told in _TAGS.items() if tag in used]
             # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
             for schema in ("HTTPValidationError", "ValidationError"):
                 found["components"]["schemas"].pop(schema, None)
@@ -366,6 +401,16 @@ def _application(
     # FastAPI's documented way to change the document: the method is replaced on the instance.
     api.openapi = described  # type: ignore[method-assign]
     return api
+
+
+def _with_examples(operation: dict[str, Any], route: APIRoute) -> None:
+    """Put back a route's own examples: FastAPI drops every null, also from these."""
+    bodies = [(operation["responses"][str(status)], told) for status, told in route.responses.items()]
+    if route.openapi_extra:
+        bodies.append((operation["requestBody"], route.openapi_extra["requestBody"]))
+    for found, told in bodies:
+        for media_type, content in told["content"].items():
+            found["content"][media_type]["examples"] = content["examples"]
 
 
 def _given_id(headers: Headers) -> str | None:

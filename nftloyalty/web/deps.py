@@ -11,6 +11,7 @@ from nftloyalty.app.opening import Opened
 from nftloyalty.app.working import Worker
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.errors import BadInput, LoyaltyError, Problem
+from nftloyalty.web.examples import GOLD
 from nftloyalty.web.misfits import COPY_IT
 
 
@@ -79,7 +80,9 @@ async def service_of(request: Request) -> Service:
 
 
 def wallet_in_path(
-    address: Annotated[str, Path(description="A wallet address, 0x and 40 hex digits.", max_length=64)],
+    address: Annotated[
+        str, Path(description="A wallet address, 0x and 40 hex digits.", max_length=64, examples=[GOLD])
+    ],
 ) -> Address:
     """Raises BadInput that points at it."""
     try:
