@@ -387,6 +387,7 @@ def _application(
                         if parameter["name"] == "Idempotency-Key":
                             parameter["required"] = True
                             parameter["schema"].pop("default", None)
+                        parameter["schema"] = _without_null(parameter["schema"])
             used = {tag for path in found["paths"].values() for each in path.values() for tag in each["tags"]}
             found["tags"] = [{"name": tag, "description": told} for tag, told in _TAGS.items() if tag in used]
             # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
@@ -411,6 +412,14 @@ def _with_examples(operation: dict[str, Any], route: APIRoute) -> None:
     for found, told in bodies:
         for media_type, content in told["content"].items():
             found["content"][media_type]["examples"] = content["examples"]
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of a parameter: it can be left out, and can't be null."""
+    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    return (
+        {**kinds[0], **{name: told for name, told in schema.items() if name != "anyOf"}} if len(kinds) == 1 else schema
+    )
 
 
 def _given_id(headers: Headers) -> str | None:

@@ -80,14 +80,14 @@ class WalletIn(BaseModel):
 
 
 class CardsIn(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"title": "Cards"})
+    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["mint-card"]
     items: list[CardIn] = Field(min_length=1, max_length=MOST_ITEMS)
 
 
 class StampsIn(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"title": "Stamps"})
+    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["mint-stamp"]
     stamp: str = Field(description="A stamp's id.", examples=["welcome"])
