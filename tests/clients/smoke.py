@@ -7,13 +7,13 @@ import json
 import sys
 from collections.abc import Iterator
 
-from loyalty_api import AuthenticatedClient, Client
-from loyalty_api.api.gate import ask_gate
-from loyalty_api.api.health import get_health
-from loyalty_api.api.intents import list_intents
-from loyalty_api.api.mints import give_batch, give_card
-from loyalty_api.api.program import get_program
-from loyalty_api.models import (
+from nftloyalty_client import AuthenticatedClient, Client
+from nftloyalty_client.api.gate import ask_gate
+from nftloyalty_client.api.health import get_health
+from nftloyalty_client.api.intents import list_intents
+from nftloyalty_client.api.mints import give_batch, give_card
+from nftloyalty_client.api.program import get_program
+from nftloyalty_client.models import (
     CardIn,
     CardsIn,
     ConditionsIn,

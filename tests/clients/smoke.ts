@@ -2,7 +2,7 @@
 // Arguments: the server's URL, an API key, and wallets that nobody used yet.
 
 import createClient from "openapi-fetch";
-import type { components, paths } from "./api.js";
+import type { components, paths } from "./loyalty.js";
 
 type Intent = components["schemas"]["IntentOut"];
 type Problem = components["schemas"]["ProblemOut"];

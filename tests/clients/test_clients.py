@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.conftest import ROOT, tool
 from tests.web.conftest import serving, wait_for
 
 HERE = Path(__file__).parent
+GUIDE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 BIN = ROOT / ".venv-clients" / "bin"
 MODULES = HERE / "node_modules"
 LONGEST_SECONDS = 120
@@ -45,6 +47,18 @@ def run(*words: str | Path, folder: Path) -> str:
     )
     assert answer.returncode == 0, f"{words}\n{answer.stdout[-8_000:]}{answer.stderr[-8_000:]}"
     return answer.stdout
+
+
+def shown(options: str) -> list[str]:
+    """Options of a command, which are those that the guide tells."""
+    assert f"{options}\n" in GUIDE
+    return options.split()
+
+
+def shown_code(language: str) -> str:
+    """The guide's only example in it."""
+    (code,) = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    return str(code)
 
 
 @dataclass(frozen=True)
@@ -120,15 +134,16 @@ def test_a_python_client_is_typed_and_works(shop: Shop, folder: Path) -> None:
     run(
         BIN / "openapi-python-client",
         *("generate", "--path", "openapi.json", "--config", "settings.yml", "--fail-on-warning"),
-        *("--output-path", "loyalty_api", "--meta", "none"),
+        *shown("--meta none --output-path nftloyalty_client"),
         folder=folder,
     )
     shutil.copy(HERE / "smoke.py", folder)
+    (folder / "guide.py").write_text(shown_code("python"), encoding="utf-8")
     # Our own mypy, with the libraries of the other environment. What it learns of those is kept.
     run(
         Path(sys.executable),
         *("-m", "mypy", "--strict", "--python-executable", BIN / "python"),
-        *("--cache-dir", ROOT / ".mypy_cache" / "clients", "loyalty_api", "smoke.py"),
+        *("--cache-dir", ROOT / ".mypy_cache" / "clients", "nftloyalty_client", "smoke.py", "guide.py"),
         folder=folder,
     )
     first_day(shop, folder, BIN / "python", "smoke.py")
@@ -139,10 +154,11 @@ def test_a_typescript_client_is_typed_and_works(shop: Shop, folder: Path) -> Non
     (folder / "package.json").write_text('{"type": "module"}')
     for name in ("smoke.ts", "tsconfig.json"):
         shutil.copy(HERE / name, folder)
+    (folder / "guide.ts").write_text(shown_code("ts"), encoding="utf-8")
     run(
         MODULES / ".bin" / "openapi-typescript",
-        # Else it takes for required whatever has a default.
-        *("openapi.json", "--output", "api.ts", "--default-non-nullable=false"),
+        # Without the last one it takes for required whatever has a default.
+        *("openapi.json", *shown("--output loyalty.ts --default-non-nullable=false")),
         folder=folder,
     )
     run(MODULES / ".bin" / "tsc", "--project", ".", folder=folder)
