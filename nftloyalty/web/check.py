@@ -366,7 +366,7 @@ def described() -> dict[str, Any]:
                 "query",
                 "A stamp's id; may be given more than once, then all are to be held.",
                 {"type": "array", "items": text, "maxItems": MOST_STAMPS},
-                ["latte"],
+                ["welcome"],
             )
             | {"style": "form", "explode": True},
             parameter(

@@ -24,6 +24,7 @@ EVENT_ID = "evt_2vq8n4wz6t0k3hcy5r7mb1xgsd"
 ENDPOINT_ID = "ep_0ktv5p0s3d4e6f7g8h9j0k1m2n"
 KEY_ID = "sk0ktv3m8q1b2c4d"
 NEW_KEY_ID = "sk7h2w9x4r6t8y0z"
+IDEMPOTENCY_KEY = "order-1001"
 REQUEST_ID = "req_4c8mp2v6xk0t9b3d7f1h5jqw8n"
 
 _ACCEPTED_AT = "2030-03-01T12:00:05Z"

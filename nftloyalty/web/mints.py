@@ -49,7 +49,7 @@ IdempotencyKey = Annotated[
         max_length=LONGEST_KEY,
         description="A name of your own for this request, such as a random UUID. The same request with the same key is "
         "answered once more as it was, however often it comes.",
-        examples=["order-1001"],
+        examples=[examples.IDEMPOTENCY_KEY],
     ),
 ]
 

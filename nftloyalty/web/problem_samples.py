@@ -31,6 +31,7 @@ from nftloyalty.web.examples import (
     ENDPOINT_ID,
     GOLD,
     GUEST,
+    IDEMPOTENCY_KEY,
     INTENT_ID,
     KEY_ID,
     MEMBER,
@@ -118,8 +119,8 @@ _FAILURES: Sequence[LoyaltyError] = (
     ReadOnly(),
     NoIdempotencyKey(),
     AskedOtherwise(GUEST, INTENT_ID, "as Gold through 2049-12-31 (UTC)"),
-    KeyReused("order-1001"),
-    InFlight("order-1001"),
+    KeyReused(IDEMPOTENCY_KEY),
+    InFlight(IDEMPOTENCY_KEY),
     IntakeFull("too many requests wait already"),
     # What the contract refuses.
     _skipped(SkipCode.ALREADY_HELD),

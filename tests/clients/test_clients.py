@@ -122,10 +122,8 @@ def first_day(shop: Shop, folder: Path, *program: str | Path) -> None:
 def test_the_document_is_openapi_3_1(folder: Path) -> None:
     document = folder / "openapi.json"
     assert "OK" in run(BIN / "openapi-spec-validator", "--schema", "3.1", document, folder=folder)
-    broken = json.loads(document.read_text(encoding="utf-8"))
-    del broken["paths"]["/v1/intents/{intent_id}"]["get"]["responses"]["200"]["description"]
-    document.write_text(json.dumps(broken), encoding="utf-8")
-    with pytest.raises(AssertionError, match="description"):
+    document.write_text('{"openapi": "3.1.0", "paths": {}}', encoding="utf-8")
+    with pytest.raises(AssertionError, match="info"):
         run(BIN / "openapi-spec-validator", "--schema", "3.1", document, folder=folder)
 
 

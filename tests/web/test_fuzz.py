@@ -20,6 +20,8 @@ from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.powers import sending_keys
 from nftloyalty.app.working import Worker
+from nftloyalty.domain.program_file import template
+from nftloyalty.web import examples
 from nftloyalty.web.deps import Service
 from tests.app.build import app_of, open_world, settings_of
 from tests.app.conftest import *  # noqa: F403 - the chain and the databases of the app's tests
@@ -57,7 +59,10 @@ def served(chain: str, database: str, tmp_path_factory: pytest.TempPathFactory) 
     # As often as it likes: a fuzzer that must wait tries nothing.
     rates = {"NFTLOYALTY_RATE_PER_ADDRESS": "0", "NFTLOYALTY_RATE_PER_KEY": "0"}
     app = app_of(settings_of(tmp_path_factory.mktemp("fuzz"), chain, database, **rates))
-    world = open_world(app)
+    world = open_world(app, template("Morning Bean"))
+    # The members of the document's own examples, so that these are about somebody.
+    world.mint(f"{examples.GOLD},gold,2049-12-31", f"{examples.MEMBER},member,never")
+    world.stamp("welcome", examples.GOLD)
     here = world.here
     names, _ = sending_keys(app, world.program)
     worker = Worker(app, here, [signer_of(app, name) for name in names])
@@ -101,18 +106,23 @@ def test_what_follows_from_the_document_is_answered_as_it_says(served: Open, tmp
     let_in = served.client.get("/v1/keys", headers={"Authorization": authorization})
     assert let_in.status_code == 200, "it has locked itself out"
     asked = json.loads(report.read_text(encoding="utf-8"))["log"]["entries"]
-    assert only_at_the_door(served.client.get("/openapi.json").json(), asked) == []
+    statuses = statuses_of(served.client.get("/openapi.json").json(), asked)
+    assert [name for name, found in statuses.items() if found <= AT_THE_DOOR] == [], "nobody got past the door"
+    # Vouchers are signed, which it can't; few others may have had bad luck with what it knew of.
+    in_vain = [name for name, found in statuses.items() if min(found) >= 300]
+    assert len(in_vain) < len(statuses) / 4, in_vain
 
 
-def only_at_the_door(document: Any, asked: list[Any]) -> list[str]:
-    """The operations that were asked for, if at all, by nobody who was let in."""
-    paths = {path: re.compile(re.sub(r"\\{[a-z_]+\\}", "[^/]+", re.escape(path))) for path in document["paths"]}
-    statuses: dict[str, set[int]] = {
+def statuses_of(document: Any, asked: list[Any]) -> dict[str, set[int]]:
+    """What was answered, by the document's operations."""
+    patterns = {path: re.compile(re.sub(r"\\{[a-z_]+\\}", "[^/]+", re.escape(path))) for path in document["paths"]}
+    found: dict[str, set[int]] = {
         f"{method.upper()} {path}": set() for path, methods in document["paths"].items() for method in methods
     }
     for entry in asked:
-        path = urlsplit(entry["request"]["url"]).path
-        for template, pattern in paths.items():
-            if pattern.fullmatch(path):
-                statuses.get(f"{entry['request']['method']} {template}", set()).add(entry["response"]["status"])
-    return [name for name, found in statuses.items() if found <= AT_THE_DOOR]
+        asked_for = urlsplit(entry["request"]["url"]).path
+        for path, pattern in patterns.items():
+            operation = f"{entry['request']['method']} {path}"
+            if operation in found and pattern.fullmatch(asked_for):
+                found[operation].add(entry["response"]["status"])
+    return found
