@@ -372,6 +372,7 @@ def _application(
             )
             if questions is not None:
                 found["paths"] |= check.described()
+                found["webhooks"] = events.delivered()
             found["components"]["schemas"] |= problem_schemas() | {
                 name: schema for model in mints.BODIES for name, schema in schemas_of(model).items()
             }

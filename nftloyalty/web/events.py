@@ -15,7 +15,7 @@ from nftloyalty.web.access import needs
 from nftloyalty.web.deps import ServiceDep
 from nftloyalty.web.intents import CursorDep, LimitDep, PhaseName
 from nftloyalty.web.problem_samples import WRONG_CURSOR, nothing, too_long
-from nftloyalty.web.schemas import TROUBLES, Wallet, answers, problems
+from nftloyalty.web.schemas import TROUBLES, Wallet, answers, asked, problems
 
 router = APIRouter(tags=["events"])
 
@@ -105,3 +105,36 @@ def event(
     service: ServiceDep,
 ) -> dict[str, Any]:
     return telling.find(service.app, service.opened, event_id)
+
+
+def delivered() -> dict[str, Any]:
+    """What is posted to endpoints, for the `webhooks` of the OpenAPI document: there this server is who asks."""
+
+    def header(name: str, description: str, example: str) -> dict[str, Any]:
+        told = {"name": name, "in": "header", "required": True, "description": description}
+        return told | {"schema": {"type": "string"}, "example": example}
+
+    operation = {
+        "tags": ["webhooks"],
+        "summary": "Something has happened",
+        "description": "Posted to every endpoint that gets events of this type, signed as Standard Webhooks says: "
+        "verify it before you believe it. The same event may come more than once.",
+        "operationId": "receive_event",
+        "security": [],
+        "parameters": [
+            header("webhook-id", "The event's id, the same each time it is sent.", examples.EVENT_ID),
+            header("webhook-timestamp", "When this try was made, in unix seconds.", "1898596807"),
+            header(
+                "webhook-signature",
+                "`v1,` and base64; several of them, with a space between, while a former secret runs out.",
+                "v1,H95EeiXoAlw48ts4ikFxopF4hrF3331OhRyYLKsfNco=",
+            ),
+        ],
+        **asked(EventOut, created=examples.EVENT),
+        "responses": {
+            "2XX": {"description": "Taken. The body of the answer is not read."},
+            "410": {"description": "Never again: the endpoint is disabled."},
+            "default": {"description": "Not taken: it is sent again, for days."},
+        },
+    }
+    return {"event": {"post": operation}}

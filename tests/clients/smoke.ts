@@ -2,7 +2,7 @@
 // Arguments: the server's URL, an API key, and wallets that nobody used yet.
 
 import createClient from "openapi-fetch";
-import type { components, paths } from "./loyalty.js";
+import type { components, paths, webhooks } from "./loyalty.js";
 
 type Intent = components["schemas"]["IntentOut"];
 type Problem = components["schemas"]["ProblemOut"];
@@ -48,6 +48,10 @@ const refused = await loyalty.POST("/v1/mints", {
 });
 const unknown = await stranger.GET("/v1/program");
 const gate = await loyalty.POST("/v1/gate", { body: { wallet: first, conditions: { stamps: ["latte"] } } });
+
+// What a receiver of webhooks is sent has a type, too.
+type Sent = webhooks["event"]["post"]["requestBody"]["content"]["application/json"];
+export const isSure = (event: Sent): boolean => event.phase === "final" && event.sequence > 0;
 
 // What does not fit the document does not compile.
 export async function wrong(): Promise<void> {

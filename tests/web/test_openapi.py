@@ -1,16 +1,20 @@
 """The OpenAPI document is complete: every operation says what it is, and every body stands there with an example."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import jsonschema_rs
 import pytest
 
+from nftloyalty.connect.webhooks import parse_secret, sign
+from nftloyalty.domain.delivery import Message
 from nftloyalty.web.access import PUBLIC, too_often
 from nftloyalty.web.errors import CODES
-from nftloyalty.web.examples import BATCH_ID, ENDPOINT_ID, GUEST, NEWCOMER
+from nftloyalty.web.examples import BATCH_ID, ENDPOINT_ID, ENDPOINT_MADE, GUEST, NEWCOMER
 from nftloyalty.web.problem_samples import sample
 from nftloyalty.web.schemas import ACCESS_CODES
 
@@ -135,6 +139,29 @@ def test_every_parameter_has_an_example_that_fits_its_schema(document: Any) -> N
             assert faults(document, schema, {str(each): each for each in examples}) == [], where
             assert parameter["description"], where
             assert not (parameter["required"] and "default" in schema), where
+
+
+def test_events_are_described_as_they_are_sent(document: Any) -> None:
+    operation = document["webhooks"]["event"]["post"]
+    assert operation["operationId"] not in {each["operationId"] for _, each in operations(document)}
+    content = operation["requestBody"]["content"]["application/json"]
+    assert content["schema"] == {"$ref": "#/components/schemas/EventOut"}
+    sent = content["examples"]["created"]["value"]
+    assert faults(document, content["schema"], {"sent": sent}) == []
+    headers = {each["name"]: each["example"] for each in operation["parameters"]}
+    message = Message(
+        id=sent["id"],
+        program=sent["program"],
+        type=sent["type"],
+        phase=sent["phase"],
+        object=sent["object"],
+        sequence=sent["sequence"],
+        data=sent["data"],
+        at=datetime.fromisoformat(sent["timestamp"]),
+    )
+    assert json.loads(message.body()) == sent
+    sent_at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+    assert sign([parse_secret(ENDPOINT_MADE["secret"])], sent["id"], sent_at, message.body()) == headers
 
 
 def test_an_example_that_does_not_fit_is_seen(document: Any) -> None:
