@@ -10,8 +10,6 @@ from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +25,7 @@ from nftloyalty.web import (
     api_keys,
     check,
     claims,
+    document,
     errors,
     events,
     gate,
@@ -40,19 +39,15 @@ from nftloyalty.web import (
 )
 from nftloyalty.web.access import (
     CALLER,
-    SECURITY,
     Door,
-    Needs,
     OnlyThisMachine,
     Rates,
     Watch,
     names_this_machine,
-    secured,
 )
 from nftloyalty.web.deps import Service
 from nftloyalty.web.metrics import Answers
 from nftloyalty.web.patience import BODY_SECONDS
-from nftloyalty.web.schemas import problem_schemas, schemas_of
 
 requests = logging.getLogger("nftloyalty.web.access")
 log = logging.getLogger(__name__)
@@ -266,27 +261,6 @@ _PARTS = (programs, ownership, gate, mints, acts, intents, claims, events, webho
 ROUTERS: tuple[APIRouter, ...] = tuple(part.router for part in _PARTS)
 
 
-_DESCRIPTION = """Cards and stamps of one loyalty program, proven on a chain.
-
-Requests that give something need an `Idempotency-Key`: whenever you don't know what became of one, send it again with
-the same key. Errors are problem documents (RFC 9457) whose `code` is stable. Where an answer has a `cursor`, it asks
-for what follows."""
-
-_TAGS = {
-    "program": "The program that is served.",
-    "ownership": "What wallets hold.",
-    "gate": "Whether that is enough: yes or no.",
-    "mints": "Cards and stamps on request, one by one or many at once.",
-    "members": "What is done to members once they are there.",
-    "intents": "What was asked for, and how far it is.",
-    "claims": "Vouchers become cards and stamps.",
-    "events": "What happened.",
-    "webhooks": "Where events are sent to, and what became of them.",
-    "keys": "API keys, for who may manage them.",
-    "health": "How the server is.",
-}
-
-
 def create_web(service: Service) -> Quick:
     """Build the application around a service."""
     settings = service.app.settings
@@ -346,8 +320,6 @@ def _application(
         title="nftloyalty",
         version=__version__,
         summary=summary,
-        description=_DESCRIPTION,
-        license_info={"name": "MIT", "identifier": "MIT"},
         docs_url=None,
         redoc_url=None,
         # Even asking whether anybody listens to it takes as long as half a check.
@@ -360,67 +332,13 @@ def _application(
         api.include_router(router)
 
     def described() -> dict[str, Any]:
-        """The OpenAPI document, with the shape of our errors, which no route answers with on its good day."""
         if api.openapi_schema is None:
-            found = get_openapi(
-                title=api.title,
-                version=api.version,
-                summary=api.summary,
-                description=api.description,
-                license_info=api.license_info,
-                routes=api.routes,
-            )
-            if questions is not None:
-                found["paths"] |= check.described()
-                found["webhooks"] = events.delivered()
-            found["components"]["schemas"] |= problem_schemas() | {
-                name: schema for model in mints.BODIES for name, schema in schemas_of(model).items()
-            }
-            found["components"]["securitySchemes"] = SECURITY
-            for route in (each for router in routers for each in router.routes if isinstance(each, APIRoute)):
-                needed = [each.call.scope for each in route.dependant.dependencies if isinstance(each.call, Needs)]
-                for method in route.methods or ():
-                    operation = found["paths"][route.path][method.lower()]
-                    operation["security"] = secured(*needed) if needed else []
-                    _with_examples(operation, route)
-                    for parameter in operation.get("parameters", ()):
-                        # Left out, it is answered with an error of its own and not as one more field that is wrong.
-                        if parameter["name"] == "Idempotency-Key":
-                            parameter["required"] = True
-                            parameter["schema"].pop("default", None)
-                        parameter["schema"] = _without_null(parameter["schema"])
-            used = {tag for path in found["paths"].values() for each in path.values() for tag in each["tags"]}
-            found["tags"] = [{"name": tag, "description": told} for tag, told in _TAGS.items() if tag in used]
-            # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
-            for schema in ("HTTPValidationError", "ValidationError"):
-                found["components"]["schemas"].pop(schema, None)
-            for operation in (each for path in found["paths"].values() for each in path.values()):
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]
-            api.openapi_schema = found
+            api.openapi_schema = document.described(api, routers, with_checks=questions is not None)
         return api.openapi_schema
 
     # FastAPI's documented way to change the document: the method is replaced on the instance.
     api.openapi = described  # type: ignore[method-assign]
     return api
-
-
-def _with_examples(operation: dict[str, Any], route: APIRoute) -> None:
-    """Put back a route's own examples: FastAPI drops every null, also from these."""
-    bodies = [(operation["responses"][str(status)], told) for status, told in route.responses.items()]
-    if route.openapi_extra:
-        bodies.append((operation["requestBody"], route.openapi_extra["requestBody"]))
-    for found, told in bodies:
-        for media_type, content in told["content"].items():
-            found["content"][media_type]["examples"] = content["examples"]
-
-
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Of a parameter: it can be left out, and can't be null."""
-    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
-    return (
-        {**kinds[0], **{name: told for name, told in schema.items() if name != "anyOf"}} if len(kinds) == 1 else schema
-    )
 
 
 def _given_id(headers: Headers) -> str | None:

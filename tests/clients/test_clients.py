@@ -123,7 +123,7 @@ def test_the_document_is_openapi_3_1(folder: Path) -> None:
     document = folder / "openapi.json"
     assert "OK" in run(BIN / "openapi-spec-validator", "--schema", "3.1", document, folder=folder)
     document.write_text('{"openapi": "3.1.0", "paths": {}}', encoding="utf-8")
-    with pytest.raises(AssertionError, match="returncode=1"):
+    with pytest.raises(AssertionError, match="On instance"):
         run(BIN / "openapi-spec-validator", "--schema", "3.1", document, folder=folder)
 
 
