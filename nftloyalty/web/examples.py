@@ -3,10 +3,9 @@
 A test holds every one of these against the schema it stands beside.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-Example = Mapping[str, Any]
+Example = dict[str, Any]
 
 GOLD = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 MEMBER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"

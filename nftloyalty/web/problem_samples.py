@@ -9,7 +9,7 @@ from nftloyalty.domain import access
 from nftloyalty.domain.access import CantRotate, KeyEnded, KeyMissing, KeyUnknown, NotAllowed, WrongOrigin, WrongProgram
 from nftloyalty.domain.act import ActRefused
 from nftloyalty.domain.refusal import explain
-from nftloyalty.domain.voucher import VoucherExpired
+from nftloyalty.domain.voucher import AS_MADE, VoucherExpired
 from nftloyalty.domain.words import SkipCode
 from nftloyalty.errors import (
     AskedOtherwise,
@@ -72,7 +72,7 @@ NOTHING_TO_REPLAY = _wrong("", "says nothing of what to send", "name an event, t
 NO_BATCH = Unknown(f"there is no batch {BATCH_ID!r}")
 NO_ENDPOINT = Unknown(f"there is no webhook endpoint {ENDPOINT_ID!r}")
 NO_KEY = Unknown(f"there is no API key {KEY_ID!r}", mend="`nftloyalty api-keys list` shows the ids")
-SPOILT_VOUCHER = _wrong("voucher.tier", "is missing", "add it")
+SPOILT_VOUCHER = _wrong("voucher.tier", "is missing", AS_MADE)
 WRONG_ADDRESS = _wrong("address", "not an address", COPY_IT)
 WRONG_CURSOR = _wrong("cursor", "is none of ours", "give the cursor of an answer as it is")
 WRONG_OVERLAP = _wrong("/overlap_hours", "is not what belongs here", "see /openapi.json")

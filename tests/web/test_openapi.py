@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,18 @@ from nftloyalty.connect.webhooks import parse_secret, sign
 from nftloyalty.domain.delivery import Message
 from nftloyalty.web.access import PUBLIC, too_often
 from nftloyalty.web.errors import CODES
-from nftloyalty.web.examples import BATCH_ID, ENDPOINT_ID, ENDPOINT_MADE, GUEST, NEWCOMER
+from nftloyalty.web.examples import (
+    BATCH_ID,
+    CARD,
+    CARD_BATCH,
+    ENDPOINT_ID,
+    ENDPOINT_MADE,
+    GUEST,
+    KEY_ID,
+    NEWCOMER,
+    VOUCHER,
+    WALLETS,
+)
 from nftloyalty.web.problem_samples import sample
 from nftloyalty.web.schemas import ACCESS_CODES
 
@@ -198,50 +209,76 @@ def test_every_error_of_an_operation_is_one_of_the_servers(document: Any) -> Non
 
 
 # What provokes each of these errors, and what is sent along. Answered is what the document shows, word for word.
-CARD = f'{{"wallet": "{GUEST}", "tier": "gold"}}'
+GIVEN = f'{{"wallet": "{GUEST}", "tier": "gold"}}'
 JSON = {"Content-Type": "application/json"}
 KEYED = JSON | {"Idempotency-Key": "order-1001"}
 PROVOKED: Mapping[str, tuple[str, str, dict[str, str], str]] = {
     "wrong_host": ("GET", "/v1/program", {"Host": "rebound.example"}, ""),
     "foreign_origin": ("POST", "/v1/gate", JSON | {"Origin": "https://other.example"}, "{}"),
-    "not_json": ("POST", "/v1/mints", KEYED, CARD[:52]),
+    "not_json": ("POST", "/v1/mints", KEYED, GIVEN[:52]),
     "body_too_deep": ("POST", "/v1/mints", KEYED, "[" * 17),
     "body_too_large": ("POST", "/v1/mints", KEYED, " " * 65_537),
-    "wrong_media_type": ("POST", "/v1/mints", {"Content-Type": "text/plain", "Idempotency-Key": "a"}, CARD),
-    "idempotency_key_missing": ("POST", "/v1/mints", JSON, CARD),
+    "wrong_media_type": ("POST", "/v1/mints", {"Content-Type": "text/plain", "Idempotency-Key": "a"}, GIVEN),
+    "idempotency_key_missing": ("POST", "/v1/mints", JSON, GIVEN),
     "bad_input": ("POST", "/v1/gate", JSON, '{"wallet": "0x7099"}'),
-    "key_reused": ("POST", "/v1/mints", KEYED, CARD.replace(GUEST, NEWCOMER)),
+    "key_reused": ("POST", "/v1/mints", KEYED, GIVEN.replace(GUEST, NEWCOMER)),
 }
 
 
 @pytest.mark.parametrize("code", PROVOKED)
 def test_an_error_is_shown_as_it_is_answered(client: httpx2.Client, code: str) -> None:
     if code == "key_reused":
-        assert client.post("/v1/mints", content=CARD, headers=KEYED).status_code in (200, 202)
+        assert client.post("/v1/mints", content=GIVEN, headers=KEYED).status_code in (200, 202)
     method, path, headers, body = PROVOKED[code]
     answer = client.request(method, path, headers=headers, content=body)
     assert answer.json() | {"request_id": ""} == sample(code) | {"request_id": ""}
     assert answer.status_code == sample(code)["status"]
 
 
-def test_what_is_said_of_single_routes_is_what_they_say(client: httpx2.Client, document: Any) -> None:
-    for path, template in (
-        ("/v1/intents/int_0", "/v1/intents/{intent_id}"),
-        (f"/v1/batches/{BATCH_ID}", "/v1/batches/{batch_id}"),
-        ("/v1/events/evt_0", "/v1/events/{event_id}"),
-        ("/v1/claims/int_0", "/v1/claims/{claim_id}"),
-        (f"/v1/webhooks/{ENDPOINT_ID}", "/v1/webhooks/{endpoint_id}"),
-        ("/v1/intents?cursor=next", "/v1/intents"),
-        ("/v1/batches?cursor=next", "/v1/batches"),
-        ("/v1/events?cursor=next", "/v1/events"),
-        ("/v1/ownership/0x12", "/v1/ownership/{address}"),
-        (f"/v1/events/{'e' * 65}", "/v1/events/{event_id}"),
-    ):
-        answer = client.get(path)
-        told = document["paths"][template]["get"]["responses"][str(answer.status_code)]
-        found = answer.json()
-        example = told["content"]["application/problem+json"]["examples"][found["code"]]["value"]
-        assert found | {"request_id": ""} == example | {"request_id": ""}, path
+# Requests whose errors a route words in its own way: method, route, what its path is asked with, body.
+SINGLE: Sequence[tuple[str, str, str, Any]] = (
+    ("GET", "/v1/intents/{intent_id}", "/v1/intents/int_0", None),
+    ("GET", "/v1/intents/{intent_id}", f"/v1/intents/{'i' * 65}", None),
+    ("GET", "/v1/intents", "/v1/intents?cursor=next", None),
+    ("GET", "/v1/batches", "/v1/batches?cursor=next", None),
+    ("GET", "/v1/batches/{batch_id}", f"/v1/batches/{BATCH_ID}", None),
+    ("GET", "/v1/events", "/v1/events?cursor=next", None),
+    ("GET", "/v1/events/{event_id}", "/v1/events/evt_0", None),
+    ("GET", "/v1/claims/{claim_id}", "/v1/claims/int_0", None),
+    ("GET", "/v1/ownership/{address}", "/v1/ownership/0x12", None),
+    ("POST", "/v1/ownership", "/v1/ownership", WALLETS | {"wallets": [GUEST, "0x12"]}),
+    ("POST", "/v1/batches", "/v1/batches", CARD_BATCH | {"items": [CARD_BATCH["items"][0], CARD | {"wallet": "0x12"}]}),
+    ("POST", "/v1/renewals", "/v1/renewals", {"items": [{"wallet": GUEST}]}),
+    (
+        "POST",
+        "/v1/tier-changes",
+        "/v1/tier-changes",
+        {"items": [{"wallet": GUEST, "tier": "gold"}, {"wallet": "0x12", "tier": "gold"}]},
+    ),
+    (
+        "POST",
+        "/v1/claim",
+        "/v1/claim",
+        VOUCHER | {"voucher": {name: value for name, value in VOUCHER["voucher"].items() if name != "tier"}},
+    ),
+    ("GET", "/v1/webhooks/{endpoint_id}", f"/v1/webhooks/{ENDPOINT_ID}", None),
+    ("POST", "/v1/webhooks", "/v1/webhooks", {"url": "gopher://shop.example"}),
+    ("POST", "/v1/webhooks/{endpoint_id}/rotate", f"/v1/webhooks/{ENDPOINT_ID}/rotate", {"overlap_hours": -1}),
+    ("POST", "/v1/webhooks/{endpoint_id}/replay", f"/v1/webhooks/{ENDPOINT_ID}/replay", {}),
+    ("POST", "/v1/keys", "/v1/keys", {"name": "Web shop", "scopes": []}),
+    ("DELETE", "/v1/keys/{key_id}", f"/v1/keys/{KEY_ID}", None),
+)
+
+
+@pytest.mark.parametrize(("method", "route", "path", "body"), SINGLE)
+def test_what_is_said_of_a_route_is_what_it_says(
+    client: httpx2.Client, document: Any, method: str, route: str, path: str, body: Any
+) -> None:
+    answer = client.request(method, path, headers={"Idempotency-Key": "a-mistake"}, json=body)
+    told = document["paths"][route][method.lower()]["responses"][str(answer.status_code)]
+    found = answer.json()
+    example = told["content"]["application/problem+json"]["examples"][found["code"]]["value"]
+    assert found | {"request_id": ""} == example | {"request_id": ""}
 
 
 def test_who_asks_too_often_is_told_so() -> None:
