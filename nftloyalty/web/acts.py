@@ -90,13 +90,13 @@ class ActsOut(BaseModel):
 def _route(
     path: str, operation_id: str, summary: str, taken: Mapping[str, Any], said: Sequence[LoyaltyError], **bodies: Any
 ) -> Callable[..., Any]:
-    """`taken` is an example of the answer, `bodies` are those of what is asked, by name."""
+    """`taken` are examples of the answer, `bodies` are those of what is asked, by name."""
     return router.post(
         path,
         status_code=202,
         operation_id=operation_id,
         response_model=ActsOut,
-        responses=answers(202, "All of it is taken in.", taken=taken)
+        responses=answers(202, "All of it is taken in.", **taken)
         | problems("unknown", *ACT_CODES, *REFUSALS, *REQUEST_CODES, said=said),
         dependencies=[WRITE, JSON_BODY],
         openapi_extra=asked(**bodies),
@@ -108,7 +108,7 @@ def _route(
     "/v1/renewals",
     "renew_cards",
     "Let cards end later",
-    examples.RENEWALS_TAKEN,
+    {"renewals": examples.RENEWALS_TAKEN},
     [BOTH_OR_NEITHER],
     renewals=examples.RENEWALS,
 )
@@ -132,7 +132,7 @@ def renewals(body: RenewalsIn, request: Request, service: ServiceDep, key: Idemp
     "/v1/tier-changes",
     "change_tiers",
     "Put members on another tier",
-    examples.TIER_CHANGES_TAKEN,
+    {"to_gold": examples.TIER_CHANGES_TAKEN},
     [WRONG_SECOND_ITEM],
     to_gold=examples.TIER_CHANGES,
 )
@@ -147,7 +147,7 @@ def tier_changes(body: TierChangesIn, request: Request, service: ServiceDep, key
     "/v1/revocations",
     "revoke",
     "Take a card or a stamp away",
-    examples.STAMP_REVOKED,
+    {"card": examples.CARD_REVOKED, "stamp": examples.STAMP_REVOKED},
     [],
     card=examples.CARD_REVOCATION,
     stamp=examples.STAMP_REVOCATION,
@@ -173,7 +173,7 @@ def revocations(body: RevocationIn, request: Request, service: ServiceDep, key: 
     "/v1/readmissions",
     "readmit",
     "Bring a member back",
-    examples.READMITTED,
+    {"as_member": examples.READMITTED},
     [],
     as_member=examples.READMISSION,
 )
