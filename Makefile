@@ -1,11 +1,11 @@
 # Everything here needs only make, a POSIX shell and Python 3.11-3.13 with venv. Node comes from the system (18 or newer)
-# or, where there is none, from a Python package. What is installed stays inside this folder: .venv, .venv-slither and
-# contracts/node_modules. Nothing is installed again until a file that names it changes.
+# or, where there is none, from a Python package. What is installed stays inside this folder: .venv, .venv-slither,
+# .venv-clients, and node_modules beside each package.json. Nothing is installed again until a file that names it changes.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test check contracts slither compile soak bench bench-gas bench-speed bench-checks bench-intake \
+.PHONY: help install demo test check contracts slither clients compile soak bench bench-gas bench-speed bench-checks bench-intake \
 	bench-webhooks clean
 
 # More arguments for the program behind a target: make demo ARGS=--exit, make test ARGS="-k gate".
@@ -20,8 +20,10 @@ venv := .venv/.created
 runtime := .venv/.runtime-installed
 dev := .venv/.dev-installed
 slither := .venv-slither/.installed
+generator := .venv-clients/.installed
 node_modules := contracts/node_modules/.installed
 load_modules := benchmarks/node_modules/.installed
+client_modules := tests/clients/node_modules/.installed
 logs := .build
 
 sources = nftloyalty scripts tests $(if $(wildcard benchmarks/*.py benchmarks/*/*.py),benchmarks)
@@ -39,7 +41,7 @@ install: $(runtime) ## set up .venv with the nftloyalty command
 demo: $(runtime) ## open a program on an embedded chain, mint, claim and check, then serve (ARGS=--exit ends after the run)
 	@.venv/bin/nftloyalty demo $(ARGS)
 
-test: check contracts slither ## everything: check, contracts, slither, then pytest (ARGS="-k gate" for some of it)
+test: check contracts slither $(generator) $(client_modules) ## everything: check, contracts, slither, then pytest (ARGS="-k gate" for some of it)
 	@echo "== pytest, on SQLite, PostgreSQL, eth-tester and anvil"
 	@$(tools) $(python) -m pytest --quiet -n $(JOBS) $(ARGS)
 
@@ -74,6 +76,9 @@ slither: $(dev) $(node_modules) $(slither) ## slither on the contracts; every fi
 		|| { cat ../$(logs)/slither.log; exit 1; }
 	@tail -n 1 $(logs)/slither.log
 
+clients: $(dev) $(generator) $(client_modules) ## generate a client in Python and one in TypeScript, and try them on a server
+	@$(tools) $(python) -m pytest --quiet tests/clients $(ARGS)
+
 compile: $(dev) $(node_modules) ## compile the contracts and write nftloyalty/artifacts
 	@$(tools) $(python) scripts/compile.py $(ARGS)
 
@@ -98,7 +103,8 @@ bench-webhooks: $(dev) ## webhooks delivered a second beside bare posts
 	@$(tools) $(python) -m benchmarks.webhooks $(ARGS)
 
 clean: ## remove all that make installed or built
-	rm -rf .venv .venv-slither $(logs) contracts/node_modules contracts/out contracts/cache benchmarks/gas/node_modules benchmarks/node_modules
+	rm -rf .venv .venv-slither .venv-clients $(logs) contracts/out contracts/cache
+	rm -rf contracts/node_modules benchmarks/gas/node_modules benchmarks/node_modules tests/clients/node_modules
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(sources) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -138,4 +144,16 @@ $(slither): $(venv) constraints-slither.txt
 	@rm -rf .venv-slither
 	@$(PYTHON) -m venv .venv-slither
 	@.venv-slither/bin/python $(pip_install) slither-analyzer --constraint constraints-slither.txt
+	@touch $@
+
+$(client_modules): $(dev) tests/clients/package.json tests/clients/package-lock.json
+	@echo "Installing what makes a TypeScript client into tests/clients/node_modules (once)"
+	@cd tests/clients && $(tools) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(generator): $(venv) constraints-clients.txt
+	@echo "Installing what makes a Python client into .venv-clients (once); it runs on httpx, which we don't"
+	@rm -rf .venv-clients
+	@$(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/python $(pip_install) openapi-python-client openapi-spec-validator --constraint constraints-clients.txt
 	@touch $@

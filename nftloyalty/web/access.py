@@ -41,7 +41,7 @@ TELLING_OF_TROUBLE = PUBLIC | {"/metrics"}
 WINDOW_SECONDS = 10
 """Rates are kept as a mean over this long, so that a burst is no trouble."""
 
-_MENDS = {
+MENDS = {
     "wrong_host": "ask for http://127.0.0.1 and the port; other machines need an API key, `nftloyalty api-keys create`",
     "foreign_origin": "ask from your own server, not from a page",
 }
@@ -170,7 +170,7 @@ class Door:
             if self._doorkeeper.is_open:
                 code = refusal(scope["method"], scope["headers"])
                 if code is not None:
-                    await errors.problem(code, mend=_MENDS[code])(scope, receive, send)
+                    await errors.problem(code, mend=MENDS[code])(scope, receive, send)
                     return
                 scope[CALLER] = access.HERE
                 await self.app(scope, receive, send)
@@ -295,7 +295,7 @@ class OnlyThisMachine:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         code = refusal(scope["method"], scope["headers"]) if scope["type"] == "http" else None
         if code is not None:
-            await errors.problem(code, mend=_MENDS[code])(scope, receive, send)
+            await errors.problem(code, mend=MENDS[code])(scope, receive, send)
             return
         scope[CALLER] = access.HERE
         await self.app(scope, receive, send)

@@ -1,7 +1,7 @@
 """What is done to members once they are there: renewed, put on another tier, revoked, readmitted."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -14,12 +14,14 @@ from nftloyalty.app.requesting import Renew, SetTier
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.answer import Said
 from nftloyalty.domain.times import WrongTime, parse_expiry
-from nftloyalty.errors import BadInput, Problem
+from nftloyalty.errors import BadInput, LoyaltyError, Problem
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ServiceDep, writing
 from nftloyalty.web.intents import IntentOut
 from nftloyalty.web.mints import REQUEST_CODES, IdempotencyKey, key_of
-from nftloyalty.web.schemas import REFUSALS, Wallet, problems
+from nftloyalty.web.problem_samples import BOTH_OR_NEITHER, WRONG_SECOND_ITEM
+from nftloyalty.web.schemas import REFUSALS, Wallet, answers, asked, problems
 
 router = APIRouter(tags=["members"])
 
@@ -85,18 +87,31 @@ class ActsOut(BaseModel):
     items: list[ActOut] = Field(description="In the order of the request.")
 
 
-def _route(path: str, summary: str, out: type[BaseModel]) -> Callable[..., Any]:
+def _route(
+    path: str, operation_id: str, summary: str, taken: Mapping[str, Any], said: Sequence[LoyaltyError], **bodies: Any
+) -> Callable[..., Any]:
+    """`taken` are examples of the answer, `bodies` are those of what is asked, by name."""
     return router.post(
         path,
         status_code=202,
-        response_model=out,
-        responses=problems("unknown", *ACT_CODES, *REFUSALS, *REQUEST_CODES),
+        operation_id=operation_id,
+        response_model=ActsOut,
+        responses=answers(202, "All of it is taken in.", **taken)
+        | problems("unknown", *ACT_CODES, *REFUSALS, *REQUEST_CODES, said=said),
         dependencies=[WRITE, JSON_BODY],
+        openapi_extra=asked(**bodies),
         summary=summary,
     )
 
 
-@_route("/v1/renewals", "Let cards end later", ActsOut)
+@_route(
+    "/v1/renewals",
+    "renew_cards",
+    "Let cards end later",
+    {"renewals": examples.RENEWALS_TAKEN},
+    [BOTH_OR_NEITHER],
+    renewals=examples.RENEWALS,
+)
 def renewals(body: RenewalsIn, request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
     """Up to 500 at once, all or none. The same end asked for again is the same renewal; a term is a further one each
     time, so what you are not sure of you ask for with the same Idempotency-Key."""
@@ -113,7 +128,14 @@ def renewals(body: RenewalsIn, request: Request, service: ServiceDep, key: Idemp
     return _accepted(request, service, key, body, lambda: requesting.renewals(service.app, service.opened, wanted))
 
 
-@_route("/v1/tier-changes", "Put members on another tier", ActsOut)
+@_route(
+    "/v1/tier-changes",
+    "change_tiers",
+    "Put members on another tier",
+    {"to_gold": examples.TIER_CHANGES_TAKEN},
+    [WRONG_SECOND_ITEM],
+    to_gold=examples.TIER_CHANGES,
+)
 def tier_changes(body: TierChangesIn, request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
     """Up to 500 at once, all or none."""
     program = service.opened.program
@@ -121,7 +143,15 @@ def tier_changes(body: TierChangesIn, request: Request, service: ServiceDep, key
     return _accepted(request, service, key, body, lambda: requesting.tiers(service.app, service.opened, wanted))
 
 
-@_route("/v1/revocations", "Take a card or a stamp away", ActsOut)
+@_route(
+    "/v1/revocations",
+    "revoke",
+    "Take a card or a stamp away",
+    {"card": examples.CARD_REVOKED, "stamp": examples.STAMP_REVOKED},
+    [],
+    card=examples.CARD_REVOCATION,
+    stamp=examples.STAMP_REVOCATION,
+)
 def revocations(body: RevocationIn, request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
     """The member is shut out at once where answers are read from the newest block. A card comes back only by a
     readmission."""
@@ -139,7 +169,14 @@ def revocations(body: RevocationIn, request: Request, service: ServiceDep, key: 
     return _accepted(request, service, key, body, asked)
 
 
-@_route("/v1/readmissions", "Bring a member back", ActsOut)
+@_route(
+    "/v1/readmissions",
+    "readmit",
+    "Bring a member back",
+    {"as_member": examples.READMITTED},
+    [],
+    as_member=examples.READMISSION,
+)
 def readmissions(body: ReadmissionIn, request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
     """Who left or was revoked gets a card with the old member number."""
     here = service.opened

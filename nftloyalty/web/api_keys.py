@@ -9,14 +9,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, St
 from nftloyalty.app import access
 from nftloyalty.app.access import Doorkeeper, MadeKey
 from nftloyalty.domain.access import KeyKind, Scope
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ServiceDep
-from nftloyalty.web.schemas import BODY_CODES, TROUBLES, problems
+from nftloyalty.web.problem_samples import NO_KEY, WRONG_OVERLAP, WRONG_SCOPE
+from nftloyalty.web.schemas import BODY_CODES, TROUBLES, answers, asked, problems
 
 router = APIRouter(tags=["keys"])
 
 ADMIN = needs(Scope.ADMIN)
-KeyId = Annotated[str, Path(description="The key's id; not the key itself.", examples=["sk0ktv3m8q1b2c4d"])]
+KeyId = Annotated[str, Path(description="The key's id; not the key itself.", examples=[examples.KEY_ID])]
 Hours = Annotated[StrictInt | StrictFloat, Field(ge=0, le=access.LONGEST_OVERLAP / timedelta(hours=1))]
 
 
@@ -69,8 +71,9 @@ class KeysOut(BaseModel):
 
 @router.get(
     "/v1/keys",
+    operation_id="list_keys",
     response_model=KeysOut,
-    responses=problems(*TROUBLES),
+    responses=answers(200, "All of them.", one=examples.KEYS) | problems(*TROUBLES),
     dependencies=[ADMIN],
     summary="All keys the program ever had",
 )
@@ -83,8 +86,11 @@ def keys(service: ServiceDep) -> dict[str, Any]:
 @router.post(
     "/v1/keys",
     status_code=201,
+    operation_id="create_key",
     response_model=MadeKeyOut,
-    responses=problems(*BODY_CODES, *TROUBLES),
+    responses=answers(201, "It is made.", server=examples.KEY_MADE)
+    | problems(*BODY_CODES, *TROUBLES, said=[WRONG_SCOPE]),
+    openapi_extra=asked(server=examples.NEW_KEY, page=examples.PAGE_KEY),
     dependencies=[ADMIN, JSON_BODY],
     summary="Make a key",
 )
@@ -106,8 +112,11 @@ def create(body: NewKeyIn, service: ServiceDep, request: Request, response: Resp
 @router.post(
     "/v1/keys/{key_id}/rotate",
     status_code=201,
+    operation_id="rotate_key",
     response_model=MadeKeyOut,
-    responses=problems("unknown", "key_ended", *BODY_CODES, *TROUBLES),
+    responses=answers(201, "The new one is made.", rotated=examples.KEY_ROTATED)
+    | problems("unknown", "key_ended", *BODY_CODES, *TROUBLES, said=[NO_KEY, WRONG_OVERLAP]),
+    openapi_extra=asked(a_day=examples.OVERLAP),
     dependencies=[ADMIN, JSON_BODY],
     summary="Make a key in the place of another one",
 )
@@ -120,8 +129,10 @@ def rotate(key_id: KeyId, body: RotateIn, service: ServiceDep, request: Request,
 
 @router.delete(
     "/v1/keys/{key_id}",
+    operation_id="revoke_key",
     response_model=KeyOut,
-    responses=problems("unknown", *TROUBLES),
+    responses=answers(200, "It is revoked.", revoked=examples.KEY_REVOKED)
+    | problems("unknown", *TROUBLES, said=[NO_KEY]),
     dependencies=[ADMIN],
     summary="Revoke a key",
 )

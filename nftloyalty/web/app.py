@@ -10,8 +10,6 @@ from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +26,7 @@ from nftloyalty.web import (
     check,
     claims,
     direct,
+    document,
     errors,
     events,
     gate,
@@ -42,19 +41,15 @@ from nftloyalty.web import (
 )
 from nftloyalty.web.access import (
     CALLER,
-    SECURITY,
     Door,
-    Needs,
     OnlyThisMachine,
     Rates,
     Watch,
     names_this_machine,
-    secured,
 )
 from nftloyalty.web.deps import Service
 from nftloyalty.web.metrics import Answers
 from nftloyalty.web.patience import BODY_SECONDS
-from nftloyalty.web.schemas import problem_schemas, schemas_of
 
 requests = logging.getLogger("nftloyalty.web.access")
 log = logging.getLogger(__name__)
@@ -358,30 +353,8 @@ def _application(
         api.include_router(router)
 
     def described() -> dict[str, Any]:
-        """The OpenAPI document, with the shape of our errors, which no route answers with on its good day."""
         if api.openapi_schema is None:
-            found = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
-            if questions is not None:
-                found["paths"] |= check.described()
-            found["components"]["schemas"] |= problem_schemas() | {
-                name: schema for model in mints.BODIES for name, schema in schemas_of(model).items()
-            }
-            found["components"]["securitySchemes"] = SECURITY
-            for route in (each for router in routers for each in router.routes if isinstance(each, APIRoute)):
-                needed = [each.call.scope for each in route.dependant.dependencies if isinstance(each.call, Needs)]
-                for method in route.methods or ():
-                    operation = found["paths"][route.path][method.lower()]
-                    operation["security"] = secured(*needed) if needed else []
-                    for parameter in operation.get("parameters", ()):
-                        # Left out, it is answered with an error of its own and not as one more field that is wrong.
-                        parameter["required"] |= parameter["name"] == "Idempotency-Key"
-            # FastAPI adds its own 422 wherever there is a parameter, also where any text will do.
-            for schema in ("HTTPValidationError", "ValidationError"):
-                found["components"]["schemas"].pop(schema, None)
-            for operation in (each for path in found["paths"].values() for each in path.values()):
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]
-            api.openapi_schema = found
+            api.openapi_schema = document.described(api, routers, with_checks=questions is not None)
         return api.openapi_schema
 
     # FastAPI's documented way to change the document: the method is replaced on the instance.

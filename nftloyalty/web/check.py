@@ -338,7 +338,7 @@ def described() -> dict[str, Any]:
         "timestamp": "2030-03-01T12:00:05Z",
         "age_seconds": 2,
         "checked_seconds_ago": 0,
-        "final": False,
+        "final": True,
     }
     wallet = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8"
     no = [{"code": "below_tier", "sentence": "the membership is Member, and this asks for Gold"}]
@@ -348,7 +348,7 @@ def described() -> dict[str, Any]:
         "summary": "May this wallet have it? By the shortest way",
         "description": "The question of `POST /v1/gate`, answered from the index. Without `tier` and `stamp` an active "
         "card is asked for. What is not known is refused.",
-        "operationId": "check_v1_check__wallet__get",
+        "operationId": "check_wallet",
         "security": secured(Allowed.CHECKS_READ),
         "parameters": [
             parameter(
@@ -366,7 +366,7 @@ def described() -> dict[str, Any]:
                 "query",
                 "A stamp's id; may be given more than once, then all are to be held.",
                 {"type": "array", "items": text, "maxItems": MOST_STAMPS},
-                ["latte"],
+                ["welcome"],
             )
             | {"style": "form", "explode": True},
             parameter(

@@ -9,10 +9,12 @@ from pydantic import Field
 from nftloyalty.app import claiming
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.voucher import signed_from_json
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ReadOnly, ServiceDep
 from nftloyalty.web.intents import IntentOut
-from nftloyalty.web.schemas import BODY_CODES, REFUSALS, TROUBLES, ClaimIn, problems
+from nftloyalty.web.problem_samples import SPOILT_VOUCHER, nothing
+from nftloyalty.web.schemas import BODY_CODES, REFUSALS, TROUBLES, ClaimIn, answers, asked, problems
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +25,17 @@ class ClaimOut(IntentOut):
     status_url: str = Field(description="Ask here until `phase` is no longer `pending`.")
 
 
-ClaimId = Annotated[str, Path(description="The `id` of the answer to POST /v1/claim.")]
+ClaimId = Annotated[str, Path(description="The `id` of the answer to POST /v1/claim.", examples=[examples.INTENT_ID])]
 
 
 @router.post(
     "/v1/claim",
     status_code=202,
+    operation_id="claim_voucher",
     response_model=ClaimOut,
-    responses=problems(*BODY_CODES, *REFUSALS, "read_only", *TROUBLES),
+    responses=answers(202, "It is taken in.", card=examples.CLAIMED)
+    | problems(*BODY_CODES, *REFUSALS, "read_only", *TROUBLES, said=[SPOILT_VOUCHER]),
+    openapi_extra=asked(card=examples.VOUCHER),
     dependencies=[needs(Scope.CLAIMS_WRITE), JSON_BODY],
     summary="Claim a voucher",
 )
@@ -49,8 +54,10 @@ def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, A
 
 @router.get(
     "/v1/claims/{claim_id}",
+    operation_id="get_claim",
     response_model=ClaimOut,
-    responses=problems("unknown", *TROUBLES),
+    responses=answers(200, "How far it is.", final=examples.CLAIM)
+    | problems("unknown", *TROUBLES, said=[nothing("claim")]),
     dependencies=[needs(Scope.CLAIMS_WRITE)],
     summary="How far a claim is",
 )

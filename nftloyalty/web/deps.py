@@ -12,6 +12,7 @@ from nftloyalty.app.vouching import Desk
 from nftloyalty.app.working import Worker
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.errors import BadInput, LoyaltyError, Problem
+from nftloyalty.web.examples import GOLD
 from nftloyalty.web.misfits import COPY_IT
 
 
@@ -94,7 +95,9 @@ async def service_of(request: Request) -> Service:
 
 
 def wallet_in_path(
-    address: Annotated[str, Path(description="A wallet address, 0x and 40 hex digits.", max_length=64)],
+    address: Annotated[
+        str, Path(description="A wallet address, 0x and 40 hex digits.", max_length=64, examples=[GOLD])
+    ],
 ) -> Address:
     """Raises BadInput that points at it."""
     try:

@@ -6,17 +6,21 @@ from fastapi import APIRouter
 
 from nftloyalty.app import verifying
 from nftloyalty.domain.access import Scope
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ServiceDep
-from nftloyalty.web.schemas import BODY_CODES, TROUBLES, GateIn, GateOut, problems
+from nftloyalty.web.schemas import BODY_CODES, TROUBLES, GateIn, GateOut, answers, asked, problems
 
 router = APIRouter(tags=["gate"])
 
 
 @router.post(
     "/v1/gate",
+    operation_id="ask_gate",
     response_model=GateOut,
-    responses=problems("unknown", *BODY_CODES, *TROUBLES),
+    responses=answers(200, "Yes or no.", yes=examples.YES, no=examples.NO)
+    | problems("unknown", *BODY_CODES, *TROUBLES),
+    openapi_extra=asked(gold_and_stamp=examples.GATE),
     dependencies=[needs(Scope.CHECKS_READ), JSON_BODY],
     summary="May this wallet have it?",
 )

@@ -8,26 +8,37 @@ from fastapi import APIRouter, Response
 from nftloyalty.app import verifying
 from nftloyalty.app.opening import check_chain
 from nftloyalty.errors import LoyaltyError
+from nftloyalty.web import examples
 from nftloyalty.web.deps import ServiceDep
 from nftloyalty.web.errors import CODES
-from nftloyalty.web.schemas import HealthOut, ReadyOut, problems
+from nftloyalty.web.schemas import HealthOut, ReadyOut, answers, problems
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"])
 
+_NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: answers(503, "It can't; `troubles` says why.", behind=examples.NOT_READY)[503] | {"model": ReadyOut}
+}
 CLAIMS_WAIT = {"code": "claims_wait", "title": "what was accepted waits; the server's log says why"}
 
 
-@router.get("/healthz", response_model=HealthOut, responses=problems(keyed=False), summary="Is the process alive?")
+@router.get(
+    "/healthz",
+    operation_id="get_health",
+    response_model=HealthOut,
+    responses=answers(200, "It is.", alive=examples.ALIVE) | problems(keyed=False),
+    summary="Is the process alive?",
+)
 def healthz() -> dict[str, Any]:
     return {"status": "ok"}
 
 
 @router.get(
     "/readyz",
+    operation_id="get_readiness",
     response_model=ReadyOut,
-    responses=problems(keyed=False) | {503: {"model": ReadyOut, "description": "It can't; `troubles` says why."}},
+    responses=answers(200, "It can.", ready=examples.READY) | _NOT_READY | problems(keyed=False),
     summary="Can it do its work?",
 )
 def readyz(service: ServiceDep, response: Response) -> dict[str, Any]:

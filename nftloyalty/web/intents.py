@@ -10,15 +10,17 @@ from nftloyalty.app import describing
 from nftloyalty.app.describing import ASKED_FOR, MOST_ON_A_PAGE
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.intent import Kind
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import ServiceDep
-from nftloyalty.web.schemas import TROUBLES, ReasonOut, Wallet, problems
+from nftloyalty.web.problem_samples import WRONG_CURSOR, nothing, too_long
+from nftloyalty.web.schemas import TROUBLES, ReasonOut, Wallet, answers, problems
 
 router = APIRouter(tags=["intents"])
 
-IntentId = Annotated[str, Path(description="The `id` of an intent.", max_length=64)]
-CursorDep = Annotated[str, Query(max_length=64, description="The `cursor` of the page before.")]
-LimitDep = Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE, description="Most on a page.")]
+IntentId = Annotated[str, Path(description="The `id` of an intent.", max_length=64, examples=[examples.INTENT_ID])]
+CursorDep = Annotated[str, Query(max_length=64, description="The `cursor` of the page before.", examples=["41"])]
+LimitDep = Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE, description="Most on a page.", examples=[50])]
 PhaseName = Literal["pending", "final", "reverted"]
 KindName = Literal[
     "mint-card",
@@ -65,18 +67,29 @@ class IntentPageOut(BaseModel):
 
 @router.get(
     "/v1/intents",
+    operation_id="list_intents",
     response_model=IntentPageOut,
-    responses=problems("bad_input", *TROUBLES),
+    responses=answers(200, "A page of them.", page=examples.INTENTS)
+    | problems("bad_input", *TROUBLES, said=[WRONG_CURSOR]),
     dependencies=[needs(Scope.MEMBERS_READ)],
     summary="What was asked for, the newest first",
 )
 def list_intents(
     service: ServiceDep,
-    kind: Annotated[list[KindName] | None, Query(max_length=len(ASKED_FOR), description="Only these kinds.")] = None,
-    phase: Annotated[PhaseName | None, Query(description="Only what is this far.")] = None,
-    wallet: Annotated[Wallet | None, Query(description="Only what is for this wallet.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Accepted then or later.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Accepted before then.")] = None,
+    kind: Annotated[
+        list[KindName] | None,
+        Query(max_length=len(ASKED_FOR), description="Only these kinds.", examples=[["mint-card", "mint-stamp"]]),
+    ] = None,
+    phase: Annotated[PhaseName | None, Query(description="Only what is this far.", examples=["pending"])] = None,
+    wallet: Annotated[
+        Wallet | None, Query(description="Only what is for this wallet.", examples=[examples.GOLD])
+    ] = None,
+    since: Annotated[
+        AwareDatetime | None, Query(description="Accepted then or later.", examples=["2030-03-01T00:00:00Z"])
+    ] = None,
+    until: Annotated[
+        AwareDatetime | None, Query(description="Accepted before then.", examples=["2030-03-02T00:00:00Z"])
+    ] = None,
     cursor: CursorDep = "",
     limit: LimitDep = 100,
 ) -> dict[str, Any]:
@@ -98,8 +111,10 @@ def list_intents(
 
 @router.get(
     "/v1/intents/{intent_id}",
+    operation_id="get_intent",
     response_model=IntentOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "How far it is.", final=examples.INTENT, reverted=examples.INTENT_REVERTED)
+    | problems("unknown", "bad_input", *TROUBLES, said=[nothing("intent"), too_long("intent_id", 64)]),
     dependencies=[needs(Scope.MEMBERS_READ)],
     summary="How far one is",
 )

@@ -19,12 +19,15 @@ from nftloyalty import __version__
 from nftloyalty.app.status import Loads, read_loads
 from nftloyalty.domain.access import Scope
 from nftloyalty.errors import DatabaseProblem
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import Service
-from nftloyalty.web.schemas import problems
+from nftloyalty.web.schemas import answers, problems
 
 router = APIRouter(tags=["health"])
 
+_TEXT = answers(200, "Prometheus' text format.", "text/plain", block=examples.METRICS)
+_TEXT[200]["content"]["text/plain"]["schema"] = {"type": "string"}
 NO_ROUTE = "none"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # A check takes a millisecond or a few, a live one what the node takes.
@@ -119,7 +122,8 @@ def registry_of(service: Service, answers: Answers) -> CollectorRegistry:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses=problems() | {200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
+    operation_id="get_metrics",
+    responses=_TEXT | problems(),
     dependencies=[needs(Scope.METRICS_READ)],
     summary="Numbers for Prometheus",
 )

@@ -15,10 +15,12 @@ from nftloyalty.app.intake import Intake
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.answer import LONGEST_KEY, Answer, AnswerKey, Said, answer_key
 from nftloyalty.domain.mint import MOST_ITEMS, Reply
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, NoIdempotencyKey, NotJson, ReadOnly, Service, ServiceDep
 from nftloyalty.web.intents import CursorDep, IntentOut, LimitDep
-from nftloyalty.web.schemas import BODY_CODES, TROUBLES, Wallet, problems
+from nftloyalty.web.problem_samples import NO_BATCH, WRONG_CURSOR, WRONG_SECOND_ITEM, too_long
+from nftloyalty.web.schemas import BODY_CODES, TROUBLES, Wallet, answers, asked, problems
 
 router = APIRouter(tags=["mints"])
 
@@ -40,7 +42,9 @@ WRITE = needs(NEEDED)
 REPLAYED: Mapping[str, str] = {"Idempotent-Replayed": "true"}
 """Of an answer that an earlier request of the same key had."""
 
-BatchId = Annotated[str, Path(description="The `id` of the answer to POST /v1/batches.", max_length=64)]
+BatchId = Annotated[
+    str, Path(description="The `id` of the answer to POST /v1/batches.", max_length=64, examples=[examples.BATCH_ID])
+]
 IdempotencyKey = Annotated[
     str,
     Header(
@@ -49,7 +53,7 @@ IdempotencyKey = Annotated[
         max_length=LONGEST_KEY,
         description="A name of your own for this request, such as a random UUID. The same request with the same key is "
         "answered once more as it was, however often it comes.",
-        examples=["5f0c0a2e-order-1001"],
+        examples=[examples.IDEMPOTENCY_KEY],
     ),
 ]
 
@@ -80,14 +84,14 @@ class WalletIn(BaseModel):
 
 
 class CardsIn(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"title": "Cards"})
+    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["mint-card"]
     items: list[CardIn] = Field(min_length=1, max_length=MOST_ITEMS)
 
 
 class StampsIn(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"title": "Stamps"})
+    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["mint-stamp"]
     stamp: str = Field(description="A stamp's id.", examples=["welcome"])
@@ -143,17 +147,14 @@ class ItemPageOut(BaseModel):
     cursor: str | None = Field(description="Asks for those that follow; null = there are no more.")
 
 
-def _described(*models: type[BaseModel]) -> dict[str, Any]:
-    """The body of a route that reads it itself, for the OpenAPI document."""
-    schemas = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
-    schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
 BODIES = (CardIn, StampIn, CardsIn, StampsIn)
 """Models that only stand in the OpenAPI document."""
 
-KNOWN: dict[int | str, dict[str, Any]] = {200: {"model": MintOut, "description": "The very same was asked for before."}}
+
+def _known(example: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
+    told = answers(200, "The very same was asked for before.", known=example)
+    return {200: told[200] | {"model": MintOut}}
+
 
 _Ask = Callable[[object, Any, AnswerKey | None], "Future[Answer]"]
 
@@ -161,10 +162,13 @@ _Ask = Callable[[object, Any, AnswerKey | None], "Future[Answer]"]
 @router.post(
     "/v1/mints",
     status_code=202,
+    operation_id="give_card",
     response_model=MintOut,
-    responses=KNOWN | problems("asked_otherwise", *REQUEST_CODES),
+    responses=answers(202, "It is taken in.", card=examples.CARD_TAKEN)
+    | _known(examples.CARD_KNOWN)
+    | problems("asked_otherwise", *REQUEST_CODES),
     dependencies=[WRITE, JSON_BODY],
-    openapi_extra=_described(CardIn),
+    openapi_extra=asked(CardIn, card=examples.CARD),
     summary="Give a card",
 )
 async def mint(request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
@@ -176,10 +180,13 @@ async def mint(request: Request, service: ServiceDep, key: IdempotencyKey = "") 
 @router.post(
     "/v1/stamps",
     status_code=202,
+    operation_id="give_stamp",
     response_model=MintOut,
-    responses=KNOWN | problems(*REQUEST_CODES),
+    responses=answers(202, "It is taken in.", stamp=examples.STAMP_TAKEN)
+    | _known(examples.STAMP_KNOWN)
+    | problems(*REQUEST_CODES),
     dependencies=[WRITE, JSON_BODY],
-    openapi_extra=_described(StampIn),
+    openapi_extra=asked(StampIn, stamp=examples.STAMP),
     summary="Give a stamp",
 )
 async def stamp(request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
@@ -190,10 +197,12 @@ async def stamp(request: Request, service: ServiceDep, key: IdempotencyKey = "")
 @router.post(
     "/v1/batches",
     status_code=202,
+    operation_id="give_batch",
     response_model=TakenBatchOut,
-    responses=problems(*REQUEST_CODES),
+    responses=answers(202, "All of it is taken in.", stamps=examples.BATCH_TAKEN)
+    | problems(*REQUEST_CODES, said=[WRONG_SECOND_ITEM]),
     dependencies=[WRITE, JSON_BODY],
-    openapi_extra=_described(CardsIn, StampsIn),
+    openapi_extra=asked(CardsIn, StampsIn, cards=examples.CARD_BATCH, stamps=examples.STAMP_BATCH),
     summary="Give many cards, or many stamps of one type",
 )
 async def batch(request: Request, service: ServiceDep, key: IdempotencyKey = "") -> Response:
@@ -212,8 +221,10 @@ async def batch(request: Request, service: ServiceDep, key: IdempotencyKey = "")
 
 @router.get(
     "/v1/batches",
+    operation_id="list_batches",
     response_model=BatchPageOut,
-    responses=problems("bad_input", *TROUBLES),
+    responses=answers(200, "A page of them.", last_page=examples.BATCHES)
+    | problems("bad_input", *TROUBLES, said=[WRONG_CURSOR]),
     dependencies=[READ],
     summary="Batches, the newest first",
 )
@@ -224,8 +235,10 @@ def list_batches(service: ServiceDep, cursor: CursorDep = "", limit: LimitDep = 
 
 @router.get(
     "/v1/batches/{batch_id}",
+    operation_id="get_batch",
     response_model=BatchStatusOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "How far it is.", under_way=examples.BATCH_STATUS)
+    | problems("unknown", "bad_input", *TROUBLES, said=[NO_BATCH, too_long("batch_id", 64)]),
     dependencies=[READ],
     summary="How far a batch is",
 )
@@ -236,8 +249,10 @@ def batch_status(batch_id: BatchId, service: ServiceDep) -> dict[str, Any]:
 
 @router.get(
     "/v1/batches/{batch_id}/items",
+    operation_id="list_batch_items",
     response_model=ItemPageOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "A page of them.", last_page=examples.BATCH_ITEMS)
+    | problems("unknown", "bad_input", *TROUBLES, said=[NO_BATCH, WRONG_CURSOR]),
     dependencies=[READ],
     summary="What became of each item of a batch",
 )

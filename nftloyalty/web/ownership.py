@@ -8,9 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from nftloyalty.app import verifying
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.gate import Consistency
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ServiceDep, WalletDep
-from nftloyalty.web.schemas import BODY_CODES, HOW, HOW_INDEXED, TROUBLES, OwnershipOut, Wallet, problems
+from nftloyalty.web.problem_samples import WRONG_ADDRESS, WRONG_SECOND_WALLET
+from nftloyalty.web.schemas import (
+    BODY_CODES,
+    HOW,
+    HOW_INDEXED,
+    TROUBLES,
+    OwnershipOut,
+    Wallet,
+    answers,
+    asked,
+    problems,
+)
 
 router = APIRouter(tags=["ownership"])
 
@@ -30,15 +42,17 @@ class OwnershipsOut(BaseModel):
 
 @router.get(
     "/v1/ownership/{address}",
+    operation_id="get_ownership",
     response_model=OwnershipOut,
-    responses=problems("bad_input", *TROUBLES),
+    responses=answers(200, "What it holds.", member=examples.HELD, nobody=examples.NOTHING_HELD)
+    | problems("bad_input", *TROUBLES, said=[WRONG_ADDRESS]),
     dependencies=[needs(Scope.MEMBERS_READ)],
     summary="What a wallet holds",
 )
 def ownership(
     wallet: WalletDep,
     service: ServiceDep,
-    consistency: Annotated[Consistency, Query(description=HOW)] = Consistency.HEAD,
+    consistency: Annotated[Consistency, Query(description=HOW, examples=["final"])] = Consistency.HEAD,
 ) -> dict[str, Any]:
     """The wallet's card and stamps as of one block, which the answer names."""
     held = verifying.holding(service.app, service.opened, wallet, consistency)
@@ -47,8 +61,11 @@ def ownership(
 
 @router.post(
     "/v1/ownership",
+    operation_id="get_ownerships",
     response_model=OwnershipsOut,
-    responses=problems(*BODY_CODES, *TROUBLES),
+    responses=answers(200, "What they hold.", two=examples.ALL_HELD)
+    | problems(*BODY_CODES, *TROUBLES, said=[WRONG_SECOND_WALLET]),
+    openapi_extra=asked(two=examples.WALLETS),
     dependencies=[needs(Scope.MEMBERS_READ), JSON_BODY],
     summary="What several wallets hold",
 )

@@ -7,9 +7,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from nftloyalty.domain.access import Scope, mode_of
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import ServiceDep
-from nftloyalty.web.schemas import TROUBLES, problems
+from nftloyalty.web.schemas import TROUBLES, answers, problems
 
 router = APIRouter(tags=["program"])
 
@@ -56,8 +57,9 @@ class ProgramOut(BaseModel):
 
 @router.get(
     "/v1/program",
+    operation_id="get_program",
     response_model=ProgramOut,
-    responses=problems(*TROUBLES),
+    responses=answers(200, "The program.", program=examples.PROGRAM) | problems(*TROUBLES),
     dependencies=[needs(Scope.CHECKS_READ)],
     summary="The program of this key",
 )

@@ -1,12 +1,17 @@
 """The shapes of requests and answers, with the words of program.toml."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from nftloyalty.domain.address import Address, parse_address
 from nftloyalty.domain.gate import Consistency
+from nftloyalty.errors import LoyaltyError
 from nftloyalty.web.errors import CODES, REFUSED
+from nftloyalty.web.problem_samples import sample
+
+_Responses = dict[int | str, dict[str, Any]]
 
 Wallet = Annotated[
     Address,
@@ -179,9 +184,31 @@ ACCESS_CODES = (
 """What can be wrong with who asks."""
 
 
-def problems(*codes: str, keyed: bool = True) -> dict[int | str, dict[str, Any]]:
+def answers(status: int, description: str, media_type: str = "application/json", **examples: Any) -> _Responses:
+    """A good answer of a route, for its OpenAPI description, with one or more examples by name."""
+    told = {name: {"value": example} for name, example in examples.items()}
+    return {status: {"description": description, "content": {media_type: {"examples": told}}}}
+
+
+def asked(*models: type[BaseModel], **examples: Any) -> dict[str, Any]:
+    """The body that a route takes, for its OpenAPI description, with one or more examples by name. `models` are for a
+    route that reads it itself; where there are several, each is of another `kind`."""
+    content: dict[str, Any] = {"examples": {name: {"value": example} for name, example in examples.items()}}
+    references = [_SCHEMAS.format(model=model.__name__) for model in models]
+    if len(references) == 1:
+        content["schema"] = {"$ref": references[0]}
+    elif references:
+        kinds = [get_args(model.model_fields["kind"].annotation)[0] for model in models]
+        content["schema"] = {
+            "oneOf": [{"$ref": reference} for reference in references],
+            "discriminator": {"propertyName": "kind", "mapping": dict(zip(kinds, references, strict=True))},
+        }
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def problems(*codes: str, keyed: bool = True, said: Sequence[LoyaltyError] = ()) -> _Responses:
     """The error answers of a route by status, for its OpenAPI description. Every route can answer `wrong_host`, and
-    those that ask for a key what is wrong with it."""
+    those that ask for a key what is wrong with it. `said` are errors that this route words in its own way."""
     schema = {"$ref": _SCHEMAS.format(model=ProblemOut.__name__)}
     by_status: dict[int, list[str]] = {}
     for code in ("wrong_host", *(ACCESS_CODES if keyed else ()), *codes):
@@ -192,12 +219,7 @@ def problems(*codes: str, keyed: bool = True) -> dict[int | str, dict[str, Any]]
             "content": {
                 "application/problem+json": {
                     "schema": schema,
-                    "examples": {
-                        code: {
-                            "value": {"type": "about:blank", "title": CODES[code].title, "status": status, "code": code}
-                        }
-                        for code in named
-                    },
+                    "examples": {code: {"value": sample(code, said)} for code in named},
                 }
             },
         }

@@ -11,17 +11,27 @@ from nftloyalty.app.describing import row_of
 from nftloyalty.app.endpoints import MOST_DESCRIPTION, MOST_OVERLAP, MOST_TYPES, DeliveryState
 from nftloyalty.domain.access import Scope
 from nftloyalty.errors import BadInput, Problem
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ServiceDep
 from nftloyalty.web.intents import CursorDep, LimitDep
-from nftloyalty.web.schemas import BODY_CODES, TROUBLES, problems
+from nftloyalty.web.problem_samples import (
+    NO_ENDPOINT,
+    NOTHING_TO_REPLAY,
+    WRONG_CURSOR,
+    WRONG_OVERLAP,
+    WRONG_URL,
+    too_long,
+)
+from nftloyalty.web.schemas import BODY_CODES, TROUBLES, answers, asked, problems
 
 router = APIRouter(tags=["webhooks"])
 
 WRITE = needs(Scope.WEBHOOKS_WRITE)
+_NOT_FOUND = problems("unknown", "bad_input", *TROUBLES, said=[NO_ENDPOINT, too_long("endpoint_id", 64)])
 
-EndpointId = Annotated[str, Path(description="The endpoint's id.", max_length=64)]
-EventId = Annotated[str, Path(description="The event's id.", max_length=64)]
+EndpointId = Annotated[str, Path(description="The endpoint's id.", max_length=64, examples=[examples.ENDPOINT_ID])]
+EventId = Annotated[str, Path(description="The event's id.", max_length=64, examples=[examples.EVENT_ID])]
 Url = Annotated[
     str, Field(max_length=2_000, description="https, of a public address.", examples=["https://shop.example/hooks"])
 ]
@@ -133,8 +143,9 @@ class TriesOut(BaseModel):
 
 @router.get(
     "/v1/webhooks",
+    operation_id="list_endpoints",
     response_model=EndpointsOut,
-    responses=problems(*TROUBLES),
+    responses=answers(200, "All of them.", failing=examples.ENDPOINTS) | problems(*TROUBLES),
     dependencies=[WRITE],
     summary="Endpoints, the oldest first",
 )
@@ -145,9 +156,12 @@ def list_endpoints(service: ServiceDep) -> dict[str, Any]:
 @router.post(
     "/v1/webhooks",
     status_code=201,
+    operation_id="create_endpoint",
     response_model=MadeEndpointOut,
-    responses=problems(*BODY_CODES, *TROUBLES),
+    responses=answers(201, "It is made.", made=examples.ENDPOINT_MADE)
+    | problems(*BODY_CODES, *TROUBLES, said=[WRONG_URL]),
     dependencies=[WRITE, JSON_BODY],
+    openapi_extra=asked(members=examples.NEW_ENDPOINT),
     summary="Make an endpoint",
 )
 def create(body: NewEndpointIn, service: ServiceDep, response: Response) -> dict[str, Any]:
@@ -159,8 +173,9 @@ def create(body: NewEndpointIn, service: ServiceDep, response: Response) -> dict
 
 @router.get(
     "/v1/webhooks/{endpoint_id}",
+    operation_id="get_endpoint",
     response_model=EndpointOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "The endpoint.", active=examples.ENDPOINT, failing=examples.ENDPOINT_FAILING) | _NOT_FOUND,
     dependencies=[WRITE],
     summary="One endpoint",
 )
@@ -170,9 +185,12 @@ def endpoint(endpoint_id: EndpointId, service: ServiceDep) -> dict[str, Any]:
 
 @router.patch(
     "/v1/webhooks/{endpoint_id}",
+    operation_id="update_endpoint",
     response_model=EndpointOut,
-    responses=problems("unknown", *BODY_CODES, *TROUBLES),
+    responses=answers(200, "It is changed.", changed=examples.ENDPOINT_CHANGED)
+    | problems("unknown", *BODY_CODES, *TROUBLES, said=[NO_ENDPOINT, WRONG_URL]),
     dependencies=[WRITE, JSON_BODY],
+    openapi_extra=asked(types=examples.ENDPOINT_CHANGE),
     summary="Change an endpoint",
 )
 def update(endpoint_id: EndpointId, body: EndpointIn, service: ServiceDep) -> dict[str, Any]:
@@ -184,8 +202,9 @@ def update(endpoint_id: EndpointId, body: EndpointIn, service: ServiceDep) -> di
 
 @router.delete(
     "/v1/webhooks/{endpoint_id}",
+    operation_id="delete_endpoint",
     response_model=EndpointOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "It is deleted.", deleted=examples.ENDPOINT_DELETED) | _NOT_FOUND,
     dependencies=[WRITE],
     summary="Delete an endpoint",
 )
@@ -198,9 +217,12 @@ def delete(endpoint_id: EndpointId, service: ServiceDep) -> dict[str, Any]:
 @router.post(
     "/v1/webhooks/{endpoint_id}/rotate",
     status_code=201,
+    operation_id="rotate_endpoint_secret",
     response_model=MadeEndpointOut,
-    responses=problems("unknown", *BODY_CODES, *TROUBLES),
+    responses=answers(201, "The new one is made.", rotated=examples.ENDPOINT_ROTATED)
+    | problems("unknown", *BODY_CODES, *TROUBLES, said=[NO_ENDPOINT, WRONG_OVERLAP]),
     dependencies=[WRITE, JSON_BODY],
+    openapi_extra=asked(a_day=examples.OVERLAP),
     summary="Make a new secret",
 )
 def rotate(endpoint_id: EndpointId, body: OverlapIn, service: ServiceDep, response: Response) -> dict[str, Any]:
@@ -213,8 +235,9 @@ def rotate(endpoint_id: EndpointId, body: OverlapIn, service: ServiceDep, respon
 
 @router.post(
     "/v1/webhooks/{endpoint_id}/disable",
+    operation_id="disable_endpoint",
     response_model=EndpointOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "It is disabled.", disabled=examples.ENDPOINT_DISABLED) | _NOT_FOUND,
     dependencies=[WRITE],
     summary="Send it nothing more",
 )
@@ -226,8 +249,9 @@ def disable(endpoint_id: EndpointId, service: ServiceDep) -> dict[str, Any]:
 
 @router.post(
     "/v1/webhooks/{endpoint_id}/enable",
+    operation_id="enable_endpoint",
     response_model=EndpointOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "It is enabled.", enabled=examples.ENDPOINT) | _NOT_FOUND,
     dependencies=[WRITE],
     summary="Send it what happens from now on",
 )
@@ -238,8 +262,9 @@ def enable(endpoint_id: EndpointId, service: ServiceDep) -> dict[str, Any]:
 
 @router.post(
     "/v1/webhooks/{endpoint_id}/test",
+    operation_id="test_endpoint",
     response_model=TestOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "How that went.", taken=examples.TEST_TAKEN, failed=examples.TEST_FAILED) | _NOT_FOUND,
     dependencies=[WRITE],
     summary="Send a test message now",
 )
@@ -256,9 +281,12 @@ def send_test(endpoint_id: EndpointId, service: ServiceDep) -> dict[str, Any]:
 
 @router.post(
     "/v1/webhooks/{endpoint_id}/replay",
+    operation_id="replay_events",
     response_model=ReplayOut,
-    responses=problems("unknown", *BODY_CODES, *TROUBLES),
+    responses=answers(200, "They wait to be sent.", three=examples.REPLAY_TAKEN)
+    | problems("unknown", *BODY_CODES, *TROUBLES, said=[NO_ENDPOINT, NOTHING_TO_REPLAY]),
     dependencies=[WRITE, JSON_BODY],
+    openapi_extra=asked(one=examples.REPLAY_ONE, of_a_day=examples.REPLAY_OF_A_DAY),
     summary="Send events again",
 )
 def replay(endpoint_id: EndpointId, body: ReplayIn, service: ServiceDep) -> dict[str, Any]:
@@ -286,15 +314,19 @@ def replay(endpoint_id: EndpointId, body: ReplayIn, service: ServiceDep) -> dict
 
 @router.get(
     "/v1/webhooks/{endpoint_id}/deliveries",
+    operation_id="list_deliveries",
     response_model=DeliveryPageOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "A page of it.", last_page=examples.DELIVERIES)
+    | problems("unknown", "bad_input", *TROUBLES, said=[NO_ENDPOINT, WRONG_CURSOR]),
     dependencies=[WRITE],
     summary="An endpoint's log, the newest first",
 )
 def deliveries(
     endpoint_id: EndpointId,
     service: ServiceDep,
-    state: Annotated[DeliveryState | None, Query(description="Only those that stand so.")] = None,
+    state: Annotated[
+        DeliveryState | None, Query(description="Only those that stand so.", examples=["given-up"])
+    ] = None,
     cursor: CursorDep = "",
     limit: LimitDep = 100,
 ) -> dict[str, Any]:
@@ -310,8 +342,9 @@ def deliveries(
 
 @router.get(
     "/v1/webhooks/{endpoint_id}/deliveries/{event_id}",
+    operation_id="list_tries",
     response_model=TriesOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "Each time.", second_try=examples.TRIES) | _NOT_FOUND,
     dependencies=[WRITE],
     summary="Each time that an event was sent to it",
 )
