@@ -40,7 +40,7 @@ ClaimId = Annotated[str, Path(description="The `id` of the answer to POST /v1/cl
     summary="Claim a voucher",
 )
 def claim(body: ClaimIn, service: ServiceDep, response: Response) -> dict[str, Any]:
-    """Takes a voucher made by `nftloyalty vouchers create` and brings it to the chain. The same voucher again gives
+    """Takes a voucher as it was signed and brings it to the chain. The same voucher again gives
     the same claim; nothing happens twice. Ask at `status_url` until `phase` is no longer `pending`."""
     if not service.takes_claims:
         raise ReadOnly

@@ -26,6 +26,7 @@ _TAGS = {
     "mints": "Cards and stamps on request, one by one or many at once.",
     "members": "What is done to members once they are there.",
     "intents": "What was asked for, and how far it is.",
+    "vouchers": "Promises of a card or a stamp, to be claimed.",
     "claims": "Vouchers become cards and stamps.",
     "events": "What happened.",
     "webhooks": "Where events are sent to, and what became of them.",

@@ -19,6 +19,7 @@ CHAIN = 31337
 INTENT_ID = "int_0ktv3m8q1b2c4d5e6f7g8h9j0k"
 OTHER_INTENT_ID = "int_0ktv3m8q1b9z8y7x6w5v4t3s2r"
 BATCH_ID = "bat_0ktv4n9r2c3d5e6f7g8h9j0k1m"
+VOUCHER_ID = "vou_0ktv6q1t4e5f7g8h9j0k1m2n3p"
 EVENT_ID = "evt_2vq8n4wz6t0k3hcy5r7mb1xgsd"
 ENDPOINT_ID = "ep_0ktv5p0s3d4e6f7g8h9j0k1m2n"
 KEY_ID = "sk0ktv3m8q1b2c4d"
@@ -270,12 +271,34 @@ READMITTED: Example = {
 # ------------------------------------------------------------------------------------------------------------- vouchers
 
 VOUCHER: Example = {
-    "voucher": {"kind": "card", "to": NEWCOMER, "tier": 1, "expires_at": 0, "epoch": 0, "deadline": 1898769600},
+    "voucher": {"kind": "card", "to": NEWCOMER, "tier": 1, "expires_at": 0, "epoch": 0, "deadline": 1901231999},
     "chain_id": CHAIN,
     "contract": MEMBERSHIP,
     "signer": SIGNER,
     "signature": "0x" + "5c" * 64 + "1b",
 }
+
+NEW_VOUCHER: Example = {"wallet": NEWCOMER, "tier": "member", "until": "2030-03-31"}
+STAMP_VOUCHER: Example = {"wallet": MEMBER, "stamp": "welcome"}
+_LISTED: Example = {
+    "id": VOUCHER_ID,
+    "kind": "card",
+    "wallet": NEWCOMER,
+    **_MEMBER_CARD,
+    "expires_at": None,
+    "last_day": None,
+    "stamp": None,
+    "until": "2030-04-01T00:00:00Z",
+    "state": "open",
+    "reason": None,
+    "status_url": f"/v1/vouchers/{VOUCHER_ID}",
+    "claim_url": None,
+    "created_at": _ACCEPTED_AT,
+}
+_CLAIMED = {**_LISTED, "state": "claimed", "claim_url": f"/v1/claims/{INTENT_ID}"}
+VOUCHER_MADE: Example = {**_LISTED, "signed": VOUCHER}
+VOUCHER_CLAIMED: Example = {**_CLAIMED, "signed": VOUCHER}
+VOUCHERS: Example = {"items": [_CLAIMED], "cursor": None}
 
 _CLAIM = _intent("claim-card", NEWCOMER, **_MEMBER_CARD) | {"status_url": f"/v1/claims/{INTENT_ID}"}
 CLAIMED: Example = _CLAIM

@@ -25,7 +25,7 @@ from nftloyalty.errors import (
 )
 from nftloyalty.web import errors
 from nftloyalty.web.access import MENDS
-from nftloyalty.web.deps import NoIdempotencyKey, NotDeclaredJson, NotJson, ReadOnly
+from nftloyalty.web.deps import NoIdempotencyKey, NotDeclaredJson, NotJson, ReadOnly, SignsNoVouchers
 from nftloyalty.web.examples import (
     BATCH_ID,
     ENDPOINT_ID,
@@ -117,6 +117,7 @@ _FAILURES: Sequence[LoyaltyError] = (
     _wrong("/wallet", "not an address", COPY_IT),
     Unknown("program morning-bean has no tier 'goald'", mend="its tiers are member, gold"),
     ReadOnly(),
+    SignsNoVouchers(),
     NoIdempotencyKey(),
     AskedOtherwise(GUEST, INTENT_ID, "as Gold through 2049-12-31 (UTC)"),
     KeyReused(IDEMPOTENCY_KEY),

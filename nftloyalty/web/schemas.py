@@ -109,7 +109,7 @@ class GateOut(BaseModel):
 
 
 class ClaimIn(_In):
-    """What `nftloyalty vouchers create` printed."""
+    """A voucher as it was signed: `signed` of POST /v1/vouchers, or what `nftloyalty vouchers create` printed."""
 
     voucher: dict[str, Any]
     chain_id: StrictInt

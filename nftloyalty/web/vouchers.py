@@ -14,11 +14,13 @@ from nftloyalty.app.claiming import Made
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.answer import Said
 from nftloyalty.domain.voucher import VoucherState, read_asked
+from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, ServiceDep, SignsNoVouchers, writing
 from nftloyalty.web.intents import CursorDep, LimitDep
 from nftloyalty.web.mints import REQUEST_CODES, IdempotencyKey, key_of
-from nftloyalty.web.schemas import TROUBLES, ClaimIn, ReasonOut, Wallet, problems
+from nftloyalty.web.problem_samples import WRONG_CURSOR, nothing, too_long
+from nftloyalty.web.schemas import TROUBLES, ClaimIn, ReasonOut, Wallet, answers, asked, problems
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,10 @@ router = APIRouter(tags=["vouchers"])
 
 WRITE = needs(Scope.VOUCHERS_WRITE)
 
-VoucherId = Annotated[str, Path(description="The `id` of the answer to POST /v1/vouchers.", max_length=64)]
+VoucherId = Annotated[
+    str,
+    Path(description="The `id` of the answer to POST /v1/vouchers.", max_length=64, examples=[examples.VOUCHER_ID]),
+]
 KindName = Literal["card", "stamp"]
 
 
@@ -85,8 +90,10 @@ class VoucherPageOut(BaseModel):
 @router.post(
     "/v1/vouchers",
     status_code=201,
+    operation_id="sign_voucher",
     response_model=VoucherOut,
-    responses=problems("signs_no_vouchers", *REQUEST_CODES),
+    responses=answers(201, "It is signed.", card=examples.VOUCHER_MADE) | problems("signs_no_vouchers", *REQUEST_CODES),
+    openapi_extra=asked(card=examples.NEW_VOUCHER, stamp=examples.STAMP_VOUCHER),
     dependencies=[WRITE, JSON_BODY],
     summary="Sign a voucher",
 )
@@ -129,15 +136,19 @@ def create(body: VoucherIn, request: Request, service: ServiceDep, key: Idempote
 
 @router.get(
     "/v1/vouchers",
+    operation_id="list_vouchers",
     response_model=VoucherPageOut,
-    responses=problems("bad_input", *TROUBLES),
+    responses=answers(200, "A page of them.", last_page=examples.VOUCHERS)
+    | problems("bad_input", *TROUBLES, said=[WRONG_CURSOR]),
     dependencies=[WRITE],
     summary="Vouchers, the newest first",
 )
 def list_vouchers(
     service: ServiceDep,
-    kind: Annotated[KindName | None, Query(description="Only those of this kind.")] = None,
-    wallet: Annotated[Wallet | None, Query(description="Only those for this wallet.")] = None,
+    kind: Annotated[KindName | None, Query(description="Only those of this kind.", examples=["card"])] = None,
+    wallet: Annotated[
+        Wallet | None, Query(description="Only those for this wallet.", examples=[examples.NEWCOMER])
+    ] = None,
     cursor: CursorDep = "",
     limit: LimitDep = 100,
 ) -> dict[str, Any]:
@@ -155,8 +166,10 @@ def list_vouchers(
 
 @router.get(
     "/v1/vouchers/{voucher_id}",
+    operation_id="get_voucher",
     response_model=VoucherOut,
-    responses=problems("unknown", "bad_input", *TROUBLES),
+    responses=answers(200, "How it stands.", claimed=examples.VOUCHER_CLAIMED)
+    | problems("unknown", "bad_input", *TROUBLES, said=[nothing("voucher"), too_long("voucher_id", 64)]),
     dependencies=[WRITE],
     summary="How one stands",
 )

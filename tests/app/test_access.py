@@ -270,6 +270,7 @@ def test_who_is_let_in_while_his_key_is_revoked_is_not_remembered(
     there: World, here: Opened, door: Doorkeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = made(there, here)
+
     def revoked_meanwhile(secret: str, secret_hash: bytes) -> bool:
         access.revoke(there.app, here, key.row.public_id)
         door.forget()
