@@ -21,6 +21,7 @@ from nftloyalty.cli.serving import server_of
 from nftloyalty.config import SETTINGS, from_environment
 from nftloyalty.devchain.server import loopback_address
 from nftloyalty.web.access import PUBLIC
+from nftloyalty.web.app import LARGEST_BODY_BYTES
 from nftloyalty.web.mints import LARGEST_BATCH_BYTES
 from nftloyalty.web.patience import BODY_SECONDS, HEAD_SECONDS
 
@@ -325,7 +326,9 @@ def test_the_door_leads_to_the_api_and_to_nothing_that_is_for_operators() -> Non
 
 
 def test_the_door_takes_what_the_server_takes_and_waits_longer_than_it_does() -> None:
-    assert told("max_size") == [f"{LARGEST_BATCH_BYTES // 1024**2}MiB"]
+    sizes = dict(re.findall(r"request_body @(\w+) {\s+max_size (\w+)\s", CADDY))
+    assert sizes == {"batch": f"{LARGEST_BATCH_BYTES // 1024**2}MiB", "other": f"{LARGEST_BODY_BYTES // 1024}KiB"}
+    assert told("@batch path") == ["/v1/batches"] == told("@other not path")
     assert seconds("read_header") >= HEAD_SECONDS
     assert seconds("read_body") >= HEAD_SECONDS + BODY_SECONDS
     longest = next(float(setting.default) for setting in SETTINGS if setting.name == "NFTLOYALTY_RPC_TIMEOUT")
