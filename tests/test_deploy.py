@@ -385,4 +385,5 @@ def test_settings_that_an_operator_sets_are_named_where_it_is_told_how_to_run() 
         "NFTLOYALTY_RATE_PER_ADDRESS",
         "NFTLOYALTY_RATE_PER_KEY",
         "NFTLOYALTY_WEBHOOK_NETWORKS",
+        "NFTLOYALTY_SEAL_KEY_FILE",
     }
