@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from nftloyalty.errors import BadInput, DatabaseProblem, Problem, ProgramProblem
+from nftloyalty.store.turns import Turns
 
 BUSY_SECONDS = 30
 """How long a SQLite writer queues behind another one before it gives up."""
@@ -30,6 +31,7 @@ WRITER_CACHE_KIB = 64 * 1024
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _READS = "nftloyalty_reads"
+_TURNS = "nftloyalty_turns"
 # Any constant of our own: processes that upgrade one PostgreSQL database at once take turns on it.
 UPGRADE_LOCK = 0x6E66746C
 
@@ -72,7 +74,8 @@ def address_of(engine: Engine) -> str:
 def begin(engine: Engine) -> Iterator[Connection]:
     """A write transaction: committed at the end of the block, rolled back if it raises.
 
-    On SQLite it holds the one write lock from its start, so what it reads can't change under it.
+    On SQLite it holds the one write lock from its start, so what it reads can't change under it. Writers take turns
+    there: none waits for more than a few commits of another one that never rests.
     """
     with _connected(engine, {}) as connection:
         yield connection
@@ -100,7 +103,7 @@ def upgrade(engine: Engine) -> None:
         if sqlite:
             _switch_foreign_keys(connection, on=False)
         try:
-            with connection.begin():
+            with _turn(connection), connection.begin():
                 if not sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
                 refuse_newer(connection, engine)
@@ -159,7 +162,10 @@ def _open_sqlite(url: URL) -> Engine:
     event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "invalidate", _leave_transaction)
     if not str(url.database).startswith("file:"):
-        _make_private(Path(str(url.database)), address_of(engine))
+        file = Path(str(url.database))
+        _make_private(file, address_of(engine))
+        turns = Turns(file)
+        event.listen(engine, "connect", lambda _, record: record.info.update({_TURNS: turns}))
     return engine
 
 
@@ -251,8 +257,16 @@ def _reachable(engine: Engine, *, reading: bool = False) -> Iterator[Connection]
 def _connected(engine: Engine, options: dict[str, Any]) -> Iterator[Connection]:
     with _reachable(engine, reading=bool(options)) as plain:
         connection = plain.execution_options(**options) if options else plain
-        with connection.begin():
+        with _turn(connection), connection.begin():
             yield connection
+
+
+def _turn(connection: Connection) -> AbstractContextManager[None]:
+    """Of a writer to a SQLite file among others; nothing for anybody else."""
+    turns: Turns | None = connection.info.get(_TURNS)
+    if turns is None or connection.get_execution_options().get(_READS):
+        return nullcontext()
+    return turns.mine()
 
 
 def _is_trouble(failure: DBAPIError, *, reading: bool) -> bool:
