@@ -43,8 +43,12 @@ WINDOW_SECONDS = 10
 
 MENDS = {
     "wrong_host": "ask for http://127.0.0.1 and the port; other machines need an API key, `nftloyalty api-keys create`",
+    "by_proxy": "make an API key, `nftloyalty api-keys create`: from then on every request needs one",
     "foreign_origin": "ask from your own server, not from a page",
 }
+FORWARDED = frozenset({b"x-forwarded-for", b"x-real-ip", b"forwarded"})
+"""What proxies add: the request is somebody else's, whoever the Host header names."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_NAME = 100
 _SHOWN_TO_PAGES = "X-Request-Id, Retry-After, Location, Idempotent-Replayed"
@@ -286,7 +290,8 @@ class OnlyThisMachine:
     """Answers only requests made to this machine by a name of its own, and changes nothing for pages of other sites.
 
     A page in a browser can make its own domain point to 127.0.0.1 (DNS rebinding); the Host header then gives it away.
-    It can also post to 127.0.0.1 without being allowed to read the answer; its Origin gives that away.
+    It can also post to 127.0.0.1 without being allowed to read the answer; its Origin gives that away. A proxy often
+    asks in the name of 127.0.0.1, for anybody; what it adds gives that away.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -309,6 +314,8 @@ def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
             hosts.append(value)
         elif name == b"origin":
             origins.append(value)
+        elif name in FORWARDED:
+            return "by_proxy"
     if not hosts or not all(names_this_machine(b"//" + host) for host in hosts):
         return "wrong_host"
     # A wallet extension's own origin has another scheme; no web page can take it on. "null" has none.

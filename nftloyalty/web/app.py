@@ -41,6 +41,7 @@ from nftloyalty.web import (
 )
 from nftloyalty.web.access import (
     CALLER,
+    FORWARDED,
     Door,
     OnlyThisMachine,
     Rates,
@@ -186,6 +187,7 @@ class Quick:
         """The request's own id, empty if it brings none, and its caller in the scope: the door does not count it once
         more. None where the door must look at it closely."""
         host = given = authorization = origin = b""
+        forwarded = False
         for name, value in scope["headers"]:
             if name == b"host":
                 if host:
@@ -197,13 +199,15 @@ class Quick:
                 authorization = value
             elif name == b"origin":
                 origin = value
+            elif name in FORWARDED:
+                forwarded = True
             elif name == _REQUEST_ID_HEADER:
                 if given or not _REQUEST_ID.fullmatch(value.decode("latin-1")):
                     return None
                 given = value
         caller = self._watch.glance(authorization, origin)
         if caller is HERE:
-            if not names_this_machine(b"//" + host):
+            if forwarded or not names_this_machine(b"//" + host):
                 return None
         # A page is told more than the answer.
         elif caller is None or caller.publishable or not caller.may(Allowed.CHECKS_READ) or self._rates.of_key(caller):

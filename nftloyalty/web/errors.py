@@ -62,6 +62,7 @@ REFUSED: Mapping[str, Answer] = {
 CODES: Mapping[str, Answer] = {
     # The request.
     "wrong_host": Answer(400, "the Host header does not name this machine"),
+    "by_proxy": Answer(403, "what comes through a proxy needs an API key, and the program has none"),
     "not_json": Answer(400, "the body is not JSON"),
     "body_too_deep": Answer(400, "the body is nested too deep"),
     "foreign_origin": Answer(403, "pages of other sites may not ask for this"),

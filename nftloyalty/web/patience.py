@@ -25,6 +25,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().__init__(*args, **settings)
         self._awaits_head = True
         self._head_bytes = 0
+        self._heads = 0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -35,9 +36,11 @@ class PatientProtocol(HttpToolsProtocol):
         if self._awaits_head:
             if self._deadline is None:
                 self._deadline = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
+            before = self._heads
             super().data_received(data)
-            # Only what was read without coming to the end of the headers counts: bodies come in the same packets.
-            if self._awaits_head:
+            # Only what was read without coming to the end of any headers counts: bodies come in the same packets, whole
+            # requests too.
+            if self._awaits_head and self._heads == before:
                 self._head_bytes += len(data)
                 if self._head_bytes > LONGEST_HEAD:
                     self._refuse(_TOO_LONG)
@@ -47,6 +50,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._awaits_head = False
         self._head_bytes = 0
+        self._heads += 1
         self._forget_deadline()
         super().on_headers_complete()
 

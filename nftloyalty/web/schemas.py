@@ -207,11 +207,12 @@ def asked(*models: type[BaseModel], **examples: Any) -> dict[str, Any]:
 
 
 def problems(*codes: str, keyed: bool = True, said: Sequence[LoyaltyError] = ()) -> _Responses:
-    """The error answers of a route by status, for its OpenAPI description. Every route can answer `wrong_host`, and
-    those that ask for a key what is wrong with it. `said` are errors that this route words in its own way."""
+    """The error answers of a route by status, for its OpenAPI description. Every route can answer `wrong_host` and
+    `by_proxy`, and those that ask for a key what is wrong with it. `said` are errors that this route words in its own
+    way."""
     schema = {"$ref": _SCHEMAS.format(model=ProblemOut.__name__)}
     by_status: dict[int, list[str]] = {}
-    for code in ("wrong_host", *(ACCESS_CODES if keyed else ()), *codes):
+    for code in ("wrong_host", "by_proxy", *(ACCESS_CODES if keyed else ()), *codes):
         by_status.setdefault(CODES[code].status, []).append(code)
     return {
         status: {

@@ -457,6 +457,15 @@ def test_a_head_without_end_is_refused(address: tuple[str, int]) -> None:
         assert found.startswith(b"HTTP/1.1 431")
 
 
+@pytest.mark.parametrize("size", [31_000, 33_000, 60_000])
+def test_a_long_body_that_comes_with_its_head_is_no_long_head(address: tuple[str, int], keys: Keys, size: int) -> None:
+    authorization = f"Authorization: {keys.headers['admin']['Authorization']}\r\n".encode()
+    head = POST + authorization + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size
+    with closing(socket.create_connection(address, timeout=10)) as connection:
+        connection.sendall(head + b" " * size)
+        assert answered(connection).startswith(b"HTTP/1.1 400")
+
+
 def test_a_body_that_trickles_is_refused_and_holds_up_nobody(
     address: tuple[str, int], hasty: None, keys: Keys, client: httpx2.Client
 ) -> None:

@@ -465,6 +465,8 @@ def test_it_answers_to_this_machine_only(here: Till) -> None:
     path = "/v1/check/0x" + GOLD.hex()
     problem_of(here.client.get(path, headers={"Host": "evil.example"}), 400, "wrong_host")
     problem_of(here.client.get(path, headers={"Host": "a" * 5000}), 400, "wrong_host")
+    for proxys in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):
+        problem_of(here.client.get(path, headers={proxys: "203.0.113.7"}), 403, "by_proxy")
     assert here.client.get(path, headers={"Host": "localhost:8000"}).status_code == 200
     # A page of another site may send a GET and can't read the answer: nobody is told that it may.
     foreign = here.client.get(path, headers={"Origin": "https://evil.example"})
