@@ -18,7 +18,8 @@ from nftloyalty.store.tables import EndpointState, endpoint_secrets, endpoints
 @dataclass(frozen=True)
 class EndpointRow:
     """`types` are the types of events it gets, none = all. While it fails (`failing_since`), it is tried at `next_at`
-    by one delivery at a time; `failures` counts those tries."""
+    by one delivery at a time; `failures` counts those tries. `waiting` deliveries there are now, `delivered` ones and
+    `failed_tries` there were since it was made."""
 
     id: int
     public_id: str
@@ -32,6 +33,9 @@ class EndpointRow:
     failing_since: datetime | None
     failures: int
     next_at: datetime | None
+    waiting: int
+    delivered: int
+    failed_tries: int
 
     def __repr__(self) -> str:
         # A URL may hold a key.
@@ -106,6 +110,14 @@ def change(tx: Connection, endpoint: int, values: Mapping[str, Any]) -> Endpoint
     """Write these columns of an endpoint that is held."""
     query = update(endpoints).where(endpoints.c.id == endpoint).values(dict(values)).returning(*endpoints.c)
     return EndpointRow(*tx.execute(query).one())
+
+
+def count(tx: Connection, endpoint: int, *, waiting: int = 0, delivered: int = 0, failed_tries: int = 0) -> None:
+    """Add to what is counted of an endpoint that is held; `waiting` may be less than nothing."""
+    more = {"waiting": waiting, "delivered": delivered, "failed_tries": failed_tries}
+    added = {name: endpoints.c[name] + number for name, number in more.items() if number}
+    if added:
+        tx.execute(update(endpoints).where(endpoints.c.id == endpoint).values(added))
 
 
 def enable(tx: Connection, endpoint: int) -> EndpointRow:
