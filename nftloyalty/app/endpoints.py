@@ -297,7 +297,7 @@ def unsealed(app: App, program: int, endpoint_id: str, sealed: Sequence[bytes]) 
             f"the webhook endpoint {endpoint_id} has no secret",
             mend=f"make one: `nftloyalty webhooks rotate {endpoint_id}`",
         )
-    return [app.seal.unseal(each, _about(program, endpoint_id)) for each in sealed]
+    return [app.seal.unseal(each, sealed_about(program, endpoint_id)) for each in sealed]
 
 
 def _new_secret(app: App, tx: Connection, endpoint: EndpointRow, former_until: datetime) -> Secret:
@@ -308,13 +308,13 @@ def _new_secret(app: App, tx: Connection, endpoint: EndpointRow, former_until: d
             mend="put its backup in its place, or copy it from the machine that has it",
         )
     secret = secrets.token_bytes(_SECRET_BYTES)
-    sealed = app.seal.seal(secret, _about(endpoint.program, endpoint.public_id))
+    sealed = app.seal.seal(secret, sealed_about(endpoint.program, endpoint.public_id))
     webhooks.add_secret(tx, endpoint.id, sealed, app.now(), former_until)
     return Secret(secret_text(secret))
 
 
-def _about(program: int, endpoint_id: str) -> bytes:
-    # Both are the same in a restored database.
+def sealed_about(program: int, endpoint_id: str) -> bytes:
+    """What an endpoint's secrets are sealed about. Both are the same in a restored database."""
     return json.dumps(["webhook secret", program, endpoint_id]).encode()
 
 

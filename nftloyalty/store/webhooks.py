@@ -42,6 +42,16 @@ class EndpointRow:
         return f"EndpointRow({self.public_id}, {self.state})"
 
 
+@dataclass(frozen=True)
+class SealedSecret:
+    """One secret of an endpoint, as it lies here."""
+
+    row: int
+    program: int
+    endpoint: str
+    sealed: bytes
+
+
 def add(
     tx: Connection, public_id: str, program: int, *, url: str, types: Sequence[str], description: str, now: datetime
 ) -> EndpointRow:
@@ -165,6 +175,24 @@ def former_until(tx: Connection, endpoint: int, now: datetime) -> datetime | Non
         endpoint_secrets.c.endpoint == endpoint, endpoint_secrets.c.expires_at > now
     )
     return max(tx.execute(query).scalars(), default=None)
+
+
+def sealed_after(tx: Connection, row: int, limit: int) -> list[SealedSecret]:
+    """The secrets of all programs, page by page: those behind this row, 0 = from the beginning."""
+    query = (
+        select(endpoint_secrets.c.id, endpoints.c.program, endpoints.c.public_id, endpoint_secrets.c.sealed)
+        .join(endpoints, endpoint_secrets.c.endpoint == endpoints.c.id)
+        .where(endpoint_secrets.c.id > row)
+        .order_by(endpoint_secrets.c.id)
+        .limit(limit)
+    )
+    return [SealedSecret(*each) for each in tx.execute(query)]
+
+
+def seal_anew(tx: Connection, secret: SealedSecret, sealed: bytes) -> bool:
+    """Keep this instead; False if it has changed or is gone since it was read."""
+    same = (endpoint_secrets.c.id == secret.row, endpoint_secrets.c.sealed == secret.sealed)
+    return tx.execute(update(endpoint_secrets).where(*same).values(sealed=sealed)).rowcount == 1
 
 
 def any_secret(tx: Connection) -> bool:
