@@ -105,6 +105,7 @@ class Deliverer:
         for each in claimed:
             self._send(each)
         self.trouble = self._trouble()
+        self._app.poster.tidy()
         return bool(ended or claimed or self._under_way)
 
     def close(self) -> None:
@@ -220,7 +221,8 @@ class Deliverer:
         )
         body = message.body()
         # The time of this try, not of the event: receivers refuse what is older than minutes.
-        return self._app.poster.post(claimed.url, body, sign(keys, message.id, self._app.now(), body))
+        headers = sign(keys, message.id, self._app.now(), body)
+        return self._app.poster.post(claimed.url, body, headers, endpoint=claimed.endpoint_id)
 
 
 def _tell(ended: list[Outcome], disabled: Mapping[str, str]) -> None:
