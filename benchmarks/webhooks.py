@@ -2,8 +2,8 @@
 
 Receivers are processes on this machine, which speak HTTP or TLS. Bare are the same POSTs with as many threads, without
 a database: what is left is claiming, settling and signing. Both are measured with connections that are kept, as
-webhooks are sent, and with a new one for each message. Figures depend on the machine and on what else it does, the receiver
-for one; the ratios of one run are what counts. Exit status 1 if anything could not be measured.
+webhooks are sent, and with a new one for each message. Figures depend on the machine and on what else it does, the
+receiver for one; the ratios of one run are what counts. Exit status 1 if anything could not be measured.
 """
 
 import argparse

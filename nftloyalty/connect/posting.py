@@ -8,10 +8,9 @@ import http
 import http.client
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from nftloyalty import __version__
+from nftloyalty.connect.deadlines import Deadlines
 from nftloyalty.connect.keeping import Kept, Line, Open
 from nftloyalty.connect.reach import (
     Address,
@@ -81,6 +81,7 @@ class Poster:
         self._resolve = resolve or resolve_in(self._connect_seconds)
         self._given_trust = trust
         self._kept = Kept()
+        self._deadlines = Deadlines()
 
     def tidy(self) -> None:
         """Close kept connections that were not used for a while. To be called now and then."""
@@ -150,7 +151,7 @@ class Poster:
     ) -> tuple[int, int]:
         """By this connection, which is kept for its line afterwards if it is of further use, and else closed."""
         connection = to.connection
-        with _cut_off(connection.sock, deadline - time.monotonic()) as cut:
+        with self._deadlines.cut_off(connection.sock, deadline) as cut:
             try:
                 connection.timeout = max(0.001, deadline - time.monotonic())
                 connection.request(
@@ -221,33 +222,6 @@ class Poster:
     def _trust(self) -> ssl.SSLContext:
         # Once, when it is first needed: reading all authorities takes longer than a message.
         return self._given_trust or ssl.create_default_context()
-
-
-@contextmanager
-def _cut_off(wire: socket.socket, seconds: float) -> Iterator[threading.Event]:
-    """Ends whatever this socket is waiting for after so long, and sets the event then. Never later than the block."""
-    cut = threading.Event()
-    over = False
-    lock = threading.Lock()
-
-    def end() -> None:
-        with lock:
-            if over:
-                return
-            cut.set()
-            # Of the plain socket underneath: a TLS one would let its reader go on in the clear.
-            with suppress(OSError):
-                socket.socket.shutdown(wire, socket.SHUT_RDWR)
-
-    guard = threading.Timer(max(0.001, seconds), end)
-    guard.daemon = True
-    guard.start()
-    try:
-        yield cut
-    finally:
-        guard.cancel()
-        with lock:
-            over = True
 
 
 def _seconds(text: str | None) -> int:
