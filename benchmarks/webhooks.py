@@ -322,9 +322,9 @@ def _happen(app: App, program: ProgramRow) -> None:
 def table(found: Mapping[str, Round]) -> Table:
     shown = Table(
         title="Webhooks sent in a second",
-        caption="kept, new = connections; shares are of the bare ones that keep theirs",
+        caption="new and kept connections; shares are of the bare ones that keep theirs",
     )
-    columns = ("", "bare, new", "bare, kept", "SQLite, new", "SQLite, kept", "share", "PostgreSQL, kept", "share")
+    columns = ("", "bare\nnew", "bare\nkept", "SQLite\nnew", "SQLite\nkept", "share", "PostgreSQL\nkept", "share")
     for place, column in enumerate(columns):
         shown.add_column(column, justify="right" if place else "left")
     for name, each in found.items():

@@ -26,7 +26,7 @@ class Deadlines:
 
     @contextmanager
     def cut_off(self, wire: socket.socket, deadline: float) -> Iterator[threading.Event]:
-        """At this time (monotonic), if the block still goes on, the event is set and whatever waits for the socket fails."""
+        """If the block goes on at this time (monotonic), the event is set, and what waits for the socket fails."""
         mine = _Watched(wire, deadline)
         with self._changed:
             self._watched.append(mine)
