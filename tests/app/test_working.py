@@ -23,7 +23,7 @@ from nftloyalty.domain.address import Address
 from nftloyalty.domain.answer import Said, answer_key
 from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import IndexBehind, IndexHalted
-from nftloyalty.store import answers, events, index_steps, intents, tables
+from nftloyalty.store import answers, deliveries, events, index_steps, intents, tables
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow
 from tests.app.build import World, new_wallet, program_of, program_text
@@ -121,9 +121,11 @@ def test_what_is_old_is_forgotten(world: World) -> None:
     with begin(world.app.engine) as tx:
         key = answer_key("POST /v1/vouchers", "k", None, kept=False)
         answers.add(tx, program, [(key, Said(201, "{}"))], long_ago)
-        endpoint(tx, program)
+        to = endpoint(tx, program)
         happen(tx, program, "m:1", now=long_ago)
         deliver_all(tx, program, long_ago)
+        # Other tests share this program.
+        deliveries.disable(tx, to, "by hand", long_ago, tables.EndpointState.DELETED)
 
     def left() -> list[int]:
         with read(world.app.engine) as tx:
