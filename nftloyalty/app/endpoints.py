@@ -249,7 +249,9 @@ def replay(
         endpoint = webhooks.get(tx, program.id, endpoint_id)
         if not also_delivered and replays.is_forgotten(tx, endpoint, app.now(), after=after, since=since, until=until):
             what = f"begins more than {KEPT.days} days ago, and what was delivered then is forgotten"
-            raise BadInput("the range", [Problem("it", what, "begin later, or send what was delivered, too")])
+            raise BadInput(
+                "the replay", [Problem("the range", what, "begin later, or ask for what was delivered, too")]
+            )
     last: int | None = after
     while last is not None:
         # In parts, so that others write meanwhile. An object's events stay in order: parts go forward.
