@@ -20,9 +20,6 @@ from nftloyalty.store.engine import begin
 HELD_SECONDS = 60.0
 """Longer than any work takes."""
 
-FORGOTTEN_AT_ONCE = 1_000
-
-
 Ready = TypeVar("Ready")
 
 
@@ -67,14 +64,3 @@ def once(
             answers.abandon(tx, held)
         raise
     return Answer(said)
-
-
-def forget_old(app: App) -> int:
-    """Delete answers that are old and need not be kept; returns how many. In small steps, for others write too."""
-    total = 0
-    while True:
-        with begin(app.engine) as tx:
-            forgotten = answers.forget_old(tx, app.now(), FORGOTTEN_AT_ONCE)
-        total += forgotten
-        if forgotten < FORGOTTEN_AT_ONCE:
-            return total

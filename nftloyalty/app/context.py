@@ -43,7 +43,9 @@ class App:
         return Poster(self.settings.webhook_networks)
 
     def close(self) -> None:
-        """Close database connections; the app is of no use afterwards."""
+        """Close database connections and those to receivers; the app is of no use afterwards."""
+        if "poster" in self.__dict__:
+            self.poster.close()
         self.engine.dispose()
 
 

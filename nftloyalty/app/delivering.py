@@ -24,8 +24,8 @@ from nftloyalty.connect.posting import Answer
 from nftloyalty.connect.webhooks import sign
 from nftloyalty.domain.delivery import Message
 from nftloyalty.errors import KeyProblem
-from nftloyalty.store import deliveries, webhooks
-from nftloyalty.store.deliveries import Claimed, Outcome
+from nftloyalty.store import delivery_steps, webhooks
+from nftloyalty.store.delivery_steps import Claimed, Outcome
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.programs import ProgramRow
 
@@ -105,6 +105,7 @@ class Deliverer:
         for each in claimed:
             self._send(each)
         self.trouble = self._trouble()
+        self._app.poster.tidy()
         return bool(ended or claimed or self._under_way)
 
     def close(self) -> None:
@@ -117,12 +118,12 @@ class Deliverer:
             self._asked.put(None)
         self._under_way -= len(unsent)
         with begin(self._app.engine) as tx:
-            deliveries.give_back(tx, unsent)
+            delivery_steps.give_back(tx, unsent)
         give_up = time.monotonic() + STOP_SECONDS
         while self._under_way and (left := give_up - time.monotonic()) > 0:
             ended = self._take(left)
             with begin(self._app.engine) as tx:
-                disabled = deliveries.settle(tx, ended, self._app.now(), self._jitter)
+                disabled = delivery_steps.settle(tx, ended, self._app.now(), self._jitter)
             _tell(ended, disabled)
 
     def _take(self, wait_seconds: float) -> list[Outcome]:
@@ -141,17 +142,17 @@ class Deliverer:
     def _step(self, ended: list[Outcome]) -> list[Claimed]:
         if not ended:
             with read(self._app.engine) as tx:
-                if not deliveries.may_claim(tx, self._program.id, self._owner, self._app.now()):
+                if not delivery_steps.may_claim(tx, self._program.id, self._owner, self._app.now()):
                     return []
         with begin(self._app.engine) as tx:
-            disabled = deliveries.settle(tx, ended, self._app.now(), self._jitter)
+            disabled = delivery_steps.settle(tx, ended, self._app.now(), self._jitter)
             claimed = self._claim(tx)
         _tell(ended, disabled)
         return claimed
 
     def _claim(self, tx: Connection) -> list[Claimed]:
         now = self._app.now()
-        return deliveries.claim(
+        return delivery_steps.claim(
             tx,
             self._program.id,
             self._owner,
@@ -170,7 +171,7 @@ class Deliverer:
             self._unread[claimed.endpoint_id] = again_at, trouble.message
             with begin(self._app.engine) as tx:
                 webhooks.hold_all(tx, [claimed.endpoint])
-                deliveries.give_back(tx, [claimed])
+                delivery_steps.give_back(tx, [claimed])
                 webhooks.change(tx, claimed.endpoint, {"next_at": again_at})
         else:
             self._under_way += 1
@@ -220,7 +221,8 @@ class Deliverer:
         )
         body = message.body()
         # The time of this try, not of the event: receivers refuse what is older than minutes.
-        return self._app.poster.post(claimed.url, body, sign(keys, message.id, self._app.now(), body))
+        headers = sign(keys, message.id, self._app.now(), body)
+        return self._app.poster.post(claimed.url, body, headers, endpoint=claimed.endpoint_id)
 
 
 def _tell(ended: list[Outcome], disabled: Mapping[str, str]) -> None:

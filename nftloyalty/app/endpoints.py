@@ -20,10 +20,10 @@ from nftloyalty.connect.webhooks import secret_text, sign
 from nftloyalty.domain.delivery import Message
 from nftloyalty.domain.event import EventType
 from nftloyalty.domain.times import iso
-from nftloyalty.errors import BadInput, KeyProblem, Problem
-from nftloyalty.store import deliveries, webhooks
-from nftloyalty.store.deliveries import DeliveryRow
-from nftloyalty.store.deliveries import TryRow as TryRow
+from nftloyalty.errors import BadInput, KeyProblem, Problem, Unknown
+from nftloyalty.store import deliveries, delivery_log, events, replays, webhooks
+from nftloyalty.store.delivery_log import KEPT, DeliveryRow
+from nftloyalty.store.delivery_log import TryRow as TryRow
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.programs import ProgramRow
 from nftloyalty.store.tables import DeliveryState as DeliveryState
@@ -55,10 +55,9 @@ class Made:
 
 @dataclass(frozen=True)
 class Standing:
-    """An endpoint, how many deliveries wait for it, and until when a former secret is signed with as well."""
+    """An endpoint, and until when a former secret is signed with as well."""
 
     endpoint: EndpointRow
-    waiting: int
     former_secret_until: datetime | None
 
 
@@ -111,7 +110,7 @@ def as_json(standing: Standing) -> dict[str, Any]:
         "created_at": iso(endpoint.created_at),
         "failing_since": iso(endpoint.failing_since),
         "next_at": iso(endpoint.next_at),
-        "waiting": standing.waiting,
+        "waiting": endpoint.waiting,
         "former_secret_until": iso(standing.former_secret_until),
     }
 
@@ -176,7 +175,11 @@ def disable(app: App, program: ProgramRow, endpoint_id: str) -> EndpointRow:
     """Send nothing more. What waits is given up; it can be replayed once the endpoint is enabled. Raises Unknown."""
     with begin(app.engine) as tx:
         endpoint = _held(tx, program, endpoint_id)
-        return endpoint if endpoint.state is EndpointState.DISABLED else deliveries.disable(tx, endpoint, BY_HAND)
+        return (
+            endpoint
+            if endpoint.state is EndpointState.DISABLED
+            else deliveries.disable(tx, endpoint, BY_HAND, app.now())
+        )
 
 
 def enable(app: App, program: ProgramRow, endpoint_id: str) -> EndpointRow:
@@ -191,7 +194,7 @@ def delete(app: App, program: ProgramRow, endpoint_id: str) -> None:
     with begin(app.engine) as tx:
         endpoint = webhooks.hold(tx, program.id, endpoint_id)
         if endpoint.state is not EndpointState.DELETED:
-            deliveries.disable(tx, endpoint, BY_HAND, EndpointState.DELETED)
+            deliveries.disable(tx, endpoint, BY_HAND, app.now(), EndpointState.DELETED)
             webhooks.forget_secrets(tx, endpoint.id)
 
 
@@ -222,8 +225,7 @@ def replay_one(app: App, program: ProgramRow, endpoint_id: str, event_id: str) -
     """Send this event again, or for the first time. 0 if it waits to be sent already. Raises Unknown, BadInput."""
     with begin(app.engine) as tx:
         endpoint = _active(tx, program, endpoint_id)
-        event = deliveries.event_number(tx, program.id, event_id)
-        return deliveries.replay_one(tx, endpoint, event, app.now())
+        return replays.replay_one(tx, endpoint, _event(tx, program, event_id), app.now())
 
 
 def replay(
@@ -238,17 +240,23 @@ def replay(
 ) -> int:
     """Send what an endpoint should have got and has not, of the event `first` and all later ones, or of those written
     down from `since` on and before `until`; with `also_delivered` what it has got, too. Returns how many deliveries
-    wait again. Run again after it was killed, it goes on. Raises Unknown, BadInput.
+    wait again. Run again after it was killed, it goes on. Raises Unknown, and BadInput also for a range that begins
+    before what is known of deliveries, unless all of it is to be sent.
     """
-    count, after = 0, 0
-    if first is not None:
-        with read(app.engine) as tx:
-            after = deliveries.event_number(tx, program.id, first) - 1
+    count = 0
+    with read(app.engine) as tx:
+        after = 0 if first is None else _event(tx, program, first) - 1
+        endpoint = webhooks.get(tx, program.id, endpoint_id)
+        if not also_delivered and replays.is_forgotten(tx, endpoint, app.now(), after=after, since=since, until=until):
+            what = f"begins more than {KEPT.days} days ago, and what was delivered then is forgotten"
+            raise BadInput(
+                "the replay", [Problem("the range", what, "begin later, or ask for what was delivered, too")]
+            )
     last: int | None = after
     while last is not None:
         # In parts, so that others write meanwhile. An object's events stay in order: parts go forward.
         with begin(app.engine) as tx:
-            replayed = deliveries.replay_range(
+            replayed = replays.replay_range(
                 tx,
                 _active(tx, program, endpoint_id),
                 app.now(),
@@ -274,14 +282,14 @@ def log_of(
     """An endpoint's deliveries, newest first, after the one whose id is `before`. Raises Unknown."""
     with read(app.engine) as tx:
         endpoint = webhooks.get(tx, program.id, endpoint_id)
-        return deliveries.of_endpoint(tx, endpoint.id, state=state, before=before, limit=limit)
+        return delivery_log.of_endpoint(tx, endpoint.id, state=state, before=before, limit=limit)
 
 
 def tries_of(app: App, program: ProgramRow, endpoint_id: str, event_id: str) -> list[TryRow]:
     """Every time that an event was sent to an endpoint, oldest first. Raises Unknown."""
     with read(app.engine) as tx:
         endpoint = webhooks.get(tx, program.id, endpoint_id)
-        return deliveries.tries_of(tx, endpoint.id, deliveries.event_number(tx, program.id, event_id))
+        return delivery_log.tries_of(tx, endpoint.id, _event(tx, program, event_id))
 
 
 def unsealed(app: App, program: int, endpoint_id: str, sealed: Sequence[bytes]) -> list[bytes]:
@@ -291,7 +299,7 @@ def unsealed(app: App, program: int, endpoint_id: str, sealed: Sequence[bytes]) 
             f"the webhook endpoint {endpoint_id} has no secret",
             mend=f"make one: `nftloyalty webhooks rotate {endpoint_id}`",
         )
-    return [app.seal.unseal(each, _about(program, endpoint_id)) for each in sealed]
+    return [app.seal.unseal(each, sealed_about(program, endpoint_id)) for each in sealed]
 
 
 def _new_secret(app: App, tx: Connection, endpoint: EndpointRow, former_until: datetime) -> Secret:
@@ -302,18 +310,26 @@ def _new_secret(app: App, tx: Connection, endpoint: EndpointRow, former_until: d
             mend="put its backup in its place, or copy it from the machine that has it",
         )
     secret = secrets.token_bytes(_SECRET_BYTES)
-    sealed = app.seal.seal(secret, _about(endpoint.program, endpoint.public_id))
+    sealed = app.seal.seal(secret, sealed_about(endpoint.program, endpoint.public_id))
     webhooks.add_secret(tx, endpoint.id, sealed, app.now(), former_until)
     return Secret(secret_text(secret))
 
 
-def _about(program: int, endpoint_id: str) -> bytes:
-    # Both are the same in a restored database.
+def sealed_about(program: int, endpoint_id: str) -> bytes:
+    """What an endpoint's secrets are sealed about. Both are the same in a restored database."""
     return json.dumps(["webhook secret", program, endpoint_id]).encode()
 
 
 def _standing(app: App, tx: Connection, endpoint: EndpointRow) -> Standing:
-    return Standing(endpoint, deliveries.waiting(tx, endpoint.id), webhooks.former_until(tx, endpoint.id, app.now()))
+    return Standing(endpoint, webhooks.former_until(tx, endpoint.id, app.now()))
+
+
+def _event(tx: Connection, program: ProgramRow, event_id: str) -> int:
+    """The row of one of the program's events. Raises Unknown."""
+    found = events.by_public_id(tx, program.id, event_id)
+    if found is None:
+        raise Unknown(f"there is no event {event_id!r}")
+    return found.id
 
 
 def _held(tx: Connection, program: ProgramRow, endpoint_id: str) -> EndpointRow:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nftloyalty.app.context import App
+from nftloyalty.app.endpoints import BY_HAND
 from nftloyalty.app.keyring import key_name
 from nftloyalty.app.leases import owner_alive
 from nftloyalty.app.pricing import offered
@@ -19,9 +20,12 @@ from nftloyalty.domain.program import Program
 from nftloyalty.errors import ChainProblem, FeesTooHigh, WrongChain
 from nftloyalty.store import reports
 from nftloyalty.store.engine import read
-from nftloyalty.store.reports import ChainReport, IndexReport, LeaseReport, SignerLoad, SignerReport
+from nftloyalty.store.reports import ChainReport, EndpointLoad, IndexReport, LeaseReport, SignerLoad, SignerReport
+from nftloyalty.store.tables import EndpointState
 
 OLD_TRANSACTION = timedelta(minutes=10)
+FAILS_LONG = timedelta(hours=1)
+LATE_DELIVERY = timedelta(minutes=10)
 
 STATES: Mapping[str, bool] = {
     "wrong_chain": True,
@@ -35,6 +39,9 @@ STATES: Mapping[str, bool] = {
     "signer_waits": True,
     "nothing_sends": True,
     "transaction_old": True,
+    "endpoint_disabled": True,
+    "endpoint_fails": True,
+    "deliveries_late": True,
     "nothing_indexes": True,
     "index_behind": False,
 }
@@ -129,6 +136,7 @@ class Status:
     indexes: tuple[IndexReport, ...]
     index_lease: LeaseReport | None
     signers: tuple[SignerStatus, ...]
+    endpoints: tuple[EndpointLoad, ...]
     states: tuple[OperatorState, ...]
 
     @property
@@ -158,11 +166,13 @@ def status_of(app: App, program: Program) -> Status:
     books: Mapping[str, SignerReport] = {}
     indexes: Sequence[IndexReport] = ()
     lease: LeaseReport | None = None
+    endpoints: Sequence[EndpointLoad] = ()
     if chain is not None:
         with read(app.engine) as tx:
             books = {report.address: report for report in reports.signers_of(tx, chain.row)}
             indexes = reports.indexes_of(tx, chain.row)
             lease = reports.index_lease(tx, chain.row)
+            endpoints = reports.endpoints_of(tx, chain.row)
     now = app.now()
     lease = lease if lease is not None and _lives(lease, now) else None
     signers = [
@@ -185,6 +195,8 @@ def status_of(app: App, program: Program) -> Status:
         states += _of_signer(signer, asking, now)
     for each in indexes:
         states += _of_index(each, asking.head, lease, now, app.settings.index_max_age_seconds)
+    for endpoint in endpoints:
+        states += _of_endpoint(endpoint, now)
     states += asking.states
     worst_first = list(STATES)
     return Status(
@@ -195,6 +207,7 @@ def status_of(app: App, program: Program) -> Status:
         indexes=tuple(indexes),
         index_lease=lease,
         signers=tuple(signers),
+        endpoints=tuple(endpoints),
         states=tuple(sorted(states, key=lambda state: worst_first.index(state.code))),
     )
 
@@ -207,6 +220,7 @@ class Loads:
     indexes: tuple[IndexReport, ...]
     index_lease: LeaseReport | None
     signers: tuple[SignerLoad, ...]
+    endpoints: tuple[EndpointLoad, ...]
 
     def seconds_since(self, moment: datetime | None) -> float:
         """0 for a moment that there was not, or that another machine's clock takes for the future."""
@@ -225,6 +239,7 @@ def read_loads(app: App, chain: int) -> Loads:
             indexes=tuple(reports.indexes_of(tx, chain)),
             index_lease=reports.index_lease(tx, chain),
             signers=tuple(reports.loads_of(tx, chain)),
+            endpoints=tuple(reports.endpoints_of(tx, chain)),
         )
 
 
@@ -367,6 +382,32 @@ def _of_index(
         )
     else:
         yield OperatorState("index_behind", f"{which} {how}; {lease.owner} brings it forward", "wait")
+
+
+def _of_endpoint(endpoint: EndpointLoad, now: datetime) -> Iterator[OperatorState]:
+    which = f"the webhook endpoint {endpoint.endpoint}"
+    if endpoint.state is EndpointState.DISABLED:
+        if endpoint.why != BY_HAND:
+            yield OperatorState(
+                "endpoint_disabled",
+                f"{which} is disabled: {endpoint.why}",
+                f"`nftloyalty webhooks enable {endpoint.endpoint}` and `replay` once its receiver is well; or `delete`",
+            )
+    elif endpoint.failing_since is not None:
+        if now - endpoint.failing_since >= FAILS_LONG:
+            yield OperatorState(
+                "endpoint_fails",
+                f"{which} has taken nothing since {endpoint.failing_since:%Y-%m-%d %H:%M} UTC, and "
+                f"{endpoint.waiting:,} deliveries wait",
+                f"`nftloyalty webhooks log {endpoint.endpoint}` shows what its receiver answers",
+            )
+    elif endpoint.oldest_due is not None and now - endpoint.oldest_due >= LATE_DELIVERY:
+        minutes = int((now - endpoint.oldest_due).total_seconds()) // 60
+        yield OperatorState(
+            "deliveries_late",
+            f"{endpoint.waiting:,} deliveries wait for {which}, and one could have gone {minutes} min ago",
+            "start `nftloyalty worker`; if one runs, its receiver takes too long for so many",
+        )
 
 
 def coins(wei: int) -> str:

@@ -14,9 +14,9 @@ from datetime import timedelta
 
 from nftloyalty import logs
 from nftloyalty.app.announcing import announce
-from nftloyalty.app.answering import forget_old
 from nftloyalty.app.context import App
 from nftloyalty.app.delivering import deliver
+from nftloyalty.app.forgetting import forget_old
 from nftloyalty.app.gathering import Blocked
 from nftloyalty.app.indexing import Indexer, Progress
 from nftloyalty.app.keyring import known_addresses
@@ -184,11 +184,11 @@ class Worker:
         deliver(self._app, self._opened.row, done=lambda: hand.stopped, sleep=hand.sleep, note=hand.note)
 
     def _forget(self, hand: Hand) -> None:
-        """Answers to requests need not be kept for ever."""
-        forgotten = forget_old(self._app)
+        forgotten = forget_old(self._app, lambda: hand.stopped)
         hand.note("")
-        if forgotten:
-            log.info("forgot %d answers to requests that are old", forgotten)
+        if forgotten.answers or forgotten.deliveries:
+            what = "forgot %d answers to requests and %d deliveries of webhooks that are old"
+            log.info(what, forgotten.answers, forgotten.deliveries)
         hand.sleep(FORGET_EVERY_SECONDS)
 
     def _index(self, hand: Hand) -> None:

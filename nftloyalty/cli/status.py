@@ -10,7 +10,7 @@ from nftloyalty.app.status import OperatorState, SignerStatus, Status, coins, st
 from nftloyalty.cli.session import out, print_json, print_table, running
 from nftloyalty.cli.signers import age
 from nftloyalty.domain.intent import OPEN_SLOT_STATES, SlotState
-from nftloyalty.store.reports import IndexReport, LeaseReport
+from nftloyalty.store.reports import EndpointLoad, IndexReport, LeaseReport
 
 # In the order in which a transaction goes through them.
 _STATES = [state for state in SlotState if state in OPEN_SLOT_STATES]
@@ -51,6 +51,12 @@ def _show(found: Status) -> None:
     for each in found.signers:
         for line in _details(each):
             out.print(line)
+    if found.endpoints:
+        out.print()
+        print_table(
+            ("webhook endpoint", "program", "state", "waiting", "oldest", "failing for", "delivered", "failed tries"),
+            [_endpoint_row(each, found.asked_at) for each in found.endpoints],
+        )
     out.print()
     needs = [state for state in found.states if state.needs_person]
     out.print("Needs a person:" if needs else "Nothing needs a person.")
@@ -113,6 +119,19 @@ def _row(each: SignerStatus, now: datetime) -> tuple[str, ...]:
     )
 
 
+def _endpoint_row(each: EndpointLoad, now: datetime) -> tuple[str, ...]:
+    return (
+        each.endpoint,
+        each.program,
+        each.state.value,
+        f"{each.waiting:,}",
+        "-" if each.oldest is None else age(now - each.oldest),
+        "-" if each.failing_since is None else age(now - each.failing_since),
+        f"{each.delivered:,}",
+        f"{each.failed_tries:,}",
+    )
+
+
 def _state(each: SignerStatus) -> str:
     if each.books is None:
         return "never used"
@@ -171,6 +190,20 @@ def _json(found: Status) -> dict[str, Any]:
         ],
         "index_lease": _lease(found.index_lease),
         "signers": [_signer_json(each) for each in found.signers],
+        "webhooks": [
+            {
+                "endpoint": each.endpoint,
+                "program": each.program,
+                "state": each.state.value,
+                "why": each.why,
+                "failing_since": _iso(each.failing_since),
+                "waiting": each.waiting,
+                "oldest_waiting_since": _iso(each.oldest),
+                "delivered": each.delivered,
+                "failed_tries": each.failed_tries,
+            }
+            for each in found.endpoints
+        ],
         "states": [
             {"code": each.code, "sentence": each.sentence, "mend": each.mend, "needs_person": each.needs_person}
             for each in found.states

@@ -75,7 +75,7 @@ def list_all(ctx: typer.Context, as_json: Json = False) -> None:
             (
                 each.endpoint.public_id,
                 each.endpoint.state.value,
-                f"{each.waiting:,}",
+                f"{each.endpoint.waiting:,}",
                 age(now - each.endpoint.failing_since) if each.endpoint.failing_since else "-",
                 ",".join(each.endpoint.types) or "all",
                 each.endpoint.url,
@@ -149,7 +149,7 @@ def disable(ctx: typer.Context, endpoint: Endpoint, yes: Yes = False) -> None:
     Example: nftloyalty webhooks disable ep_0h3v...
     """
     with _here(ctx) as (app, here):
-        waiting = endpoints.one(app, here.row, endpoint).waiting
+        waiting = endpoints.one(app, here.row, endpoint).endpoint.waiting
         if waiting:
             confirm(f"{waiting:,} deliveries wait for it and are given up. Go on?", yes=yes)
         endpoints.disable(app, here.row, endpoint)

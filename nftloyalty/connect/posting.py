@@ -1,13 +1,13 @@
 """One POST to somebody else's server, which may be slow, broken or hostile.
 
 Nothing is followed, no proxy is used, little of the answer is read and none of it kept, and all of it ends in time.
-Each message has a connection of its own.
+A connection is kept for the next message to the same endpoint, if the caller says which that is.
 """
 
+import http
 import http.client
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +18,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from nftloyalty import __version__
+from nftloyalty.connect.deadlines import Deadlines
+from nftloyalty.connect.keeping import Kept, Line, Open
 from nftloyalty.connect.reach import (
     Address,
     Network,
@@ -78,15 +80,31 @@ class Poster:
         self._connect_seconds = min(connect_seconds, deadline_seconds)
         self._resolve = resolve or resolve_in(self._connect_seconds)
         self._given_trust = trust
+        self._kept = Kept()
+        self._deadlines = Deadlines()
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Post this body. Never raises for what the server, the network or the name does."""
+    def tidy(self) -> None:
+        """Close kept connections that were not used for a while. To be called now and then."""
+        self._kept.tidy()
+
+    def close(self) -> None:
+        """Close all kept connections; from now on none is kept."""
+        self._kept.close()
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], *, endpoint: str = "") -> Answer:
+        """Post this body. Never raises for what the server, the network or the name does.
+
+        Messages to one `endpoint` may share a connection; "" = this one has its own. It may arrive twice, where a kept
+        connection breaks off before there is an answer.
+        """
         began = time.monotonic()
         status, error, retry_after = None, None, 0
         try:
             target = parse_target(url, self.allowed)
             addresses = checked_addresses(target, self._resolve, self.allowed)
-            status, retry_after = self._exchange(target, addresses, body, headers, began + self._deadline_seconds)
+            status, retry_after = self._exchange(
+                target, addresses, endpoint, body, headers, began + self._deadline_seconds
+            )
         except BadInput as wrong:
             error = "; ".join(f"the {problem.place} {problem.what}" for problem in wrong.problems)
         except Refused as refused:
@@ -103,59 +121,76 @@ class Poster:
         self,
         target: Target,
         addresses: Sequence[Address],
+        endpoint: str,
         body: bytes,
         headers: Mapping[str, str],
         deadline: float,
     ) -> tuple[int, int]:
-        connection = self._connected(target, addresses, deadline)
-        wire = connection.sock
-        cut = threading.Event()
+        """Status, and the seconds that the server asks for."""
+        if not endpoint:
+            return self._send(self._connected(target, addresses, deadline), None, target, body, headers, deadline)
+        line = Line(endpoint, target.scheme, target.host, target.port)
+        kept = self._kept.take(line, addresses)
+        if kept is not None:
+            try:
+                return self._send(kept, line, target, body, headers, deadline)
+            except (ConnectionError, ssl.SSLError, http.client.HTTPException):
+                # It was closed while nobody looked, most likely before this message came there. If not, it comes twice,
+                # which receivers know how to deal with; a receiver that is well must not be taken for one that fails.
+                pass
+        return self._send(self._connected(target, addresses, deadline), line, target, body, headers, deadline)
 
-        def end() -> None:
-            # Whatever this socket is waiting for, it ends now. Of the plain socket underneath: a TLS one would let its
-            # reader go on in the clear.
-            cut.set()
-            with suppress(OSError):
-                socket.socket.shutdown(wire, socket.SHUT_RDWR)
+    def _send(
+        self,
+        to: Open,
+        line: Line | None,
+        target: Target,
+        body: bytes,
+        headers: Mapping[str, str],
+        deadline: float,
+    ) -> tuple[int, int]:
+        """By this connection, which is kept for its line afterwards if it is of further use, and else closed."""
+        connection = to.connection
+        with self._deadlines.cut_off(connection.sock, deadline) as cut:
+            try:
+                connection.timeout = max(0.001, deadline - time.monotonic())
+                connection.request(
+                    "POST",
+                    target.path,
+                    body=body,
+                    headers={
+                        "Host": target.authority,
+                        "User-Agent": f"nftloyalty/{__version__}",
+                        "Accept-Encoding": "identity",
+                        "Connection": "close" if line is None else "keep-alive",
+                        "Content-Type": "application/json",
+                        **headers,
+                    },
+                )
+                # Not urllib3's own method: it logs the whole URL where headers are broken.
+                answer = http.client.HTTPConnection.getresponse(connection)
+                with answer:
+                    if cut.is_set():
+                        # Headers that end in the middle are taken for whole.
+                        raise TimeoutError
+                    # The status decides. A little more is taken in only so that an honest server can end in good order.
+                    with suppress(http.client.HTTPException, OSError):
+                        answer.read(MOST_ANSWER_BYTES)
+                    # After a mere announcement (1xx) the answer itself is still to come.
+                    usable = answer.isclosed() and not answer.will_close and answer.status >= http.HTTPStatus.OK
+                    told = answer.status, _seconds(answer.headers.get("Retry-After"))
+            except BaseException as failure:
+                to.close()
+                if cut.is_set() and isinstance(failure, Exception):
+                    raise TimeoutError from None
+                raise
+        if line is not None and usable and not cut.is_set():
+            self._kept.give(line, to)
+        else:
+            to.close()
+        return told
 
-        left = max(0.001, deadline - time.monotonic())
-        guard = threading.Timer(left, end)
-        guard.daemon = True
-        guard.start()
-        try:
-            connection.timeout = left
-            connection.request(
-                "POST",
-                target.path,
-                body=body,
-                headers={
-                    "Host": target.authority,
-                    "User-Agent": f"nftloyalty/{__version__}",
-                    "Accept-Encoding": "identity",
-                    "Connection": "close",
-                    "Content-Type": "application/json",
-                    **headers,
-                },
-            )
-            # Not urllib3's own method: it logs the whole URL where headers are broken.
-            answer = http.client.HTTPConnection.getresponse(connection)
-            with answer:
-                if cut.is_set():
-                    # Headers that end in the middle are taken for whole.
-                    raise TimeoutError
-                # The status decides. A little more is taken in only so that an honest server can end in good order.
-                with suppress(http.client.HTTPException, OSError):
-                    answer.read(MOST_ANSWER_BYTES)
-                return answer.status, _seconds(answer.headers.get("Retry-After"))
-        except Exception:
-            if cut.is_set():
-                raise TimeoutError from None
-            raise
-        finally:
-            guard.cancel()
-            connection.close()
-
-    def _connected(self, target: Target, addresses: Sequence[Address], deadline: float) -> HTTPConnection:
+    def _connected(self, target: Target, addresses: Sequence[Address], deadline: float) -> Open:
         """A connection to the first of these addresses that can be reached; what fails later is not tried elsewhere."""
         last: Exception = TimeoutError()
         for address in addresses:
@@ -165,7 +200,9 @@ class Poster:
             connection = self._connection(target, address, left)
             try:
                 connection.connect()
-                return connection
+                # Were it closed meanwhile, it would open itself again.
+                connection.auto_open = 0
+                return self._kept.opened(connection, address)
             except (NewConnectionError, ConnectTimeoutError) as failure:
                 connection.close()
                 last = failure

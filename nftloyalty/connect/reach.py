@@ -5,6 +5,7 @@ A name is resolved here, every address it has is judged, and the connection goes
 the name means a moment later makes no difference.
 """
 
+import queue
 import re
 import socket
 import threading
@@ -56,6 +57,9 @@ _NOT_PUBLIC_V6 = tuple(IPv6Network(text) for text in ("2001::/23", "2001:db8::/3
 # resolves every IPv4 server to.
 _V4_WITHIN = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
+# How long a thread waits for the next name to ask for.
+_IDLE_SECONDS = 5.0
+
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _PLAIN = re.compile(r"[!-~]+", re.ASCII)
 
@@ -103,30 +107,72 @@ def checked_addresses(target: Target, resolve: Resolve, allowed: Sequence[Networ
 
 def resolve_in(seconds: float) -> Resolve:
     """The system's resolver, which is not waited for longer: it has a patience of its own, of up to minutes."""
+    askers = _Askers()
 
     def resolve(host: str, port: int) -> Sequence[str]:
-        answer: list[Sequence[str] | OSError] = []
-
-        def ask() -> None:
-            try:
-                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-                answer.append([str(each[4][0]) for each in found])
-            except OSError as failure:
-                answer.append(failure)
-            except UnicodeError:
-                answer.append(socket.gaierror(socket.EAI_NONAME, "this is no name"))
-
-        # A thread that is left behind ends when the resolver gives up.
-        asking = threading.Thread(target=ask, name="resolver", daemon=True)
-        asking.start()
-        asking.join(seconds)
-        if not answer:
-            raise TimeoutError
-        if isinstance(answer[0], OSError):
-            raise answer[0]
-        return answer[0]
+        answer: queue.SimpleQueue[Sequence[str] | OSError] = queue.SimpleQueue()
+        askers.ask(_Question(host, port, answer))
+        try:
+            found = answer.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError from None
+        if isinstance(found, OSError):
+            raise found
+        return found
 
     return resolve
+
+
+@dataclass(frozen=True)
+class _Question:
+    host: str
+    port: int
+    answer: "queue.SimpleQueue[Sequence[str] | OSError]"
+
+
+class _Askers:
+    """Threads that ask the resolver, each one question at a time: a new one for each would take longer than most
+    answers. One that was left behind goes on when the resolver gives up; one that is not asked for a while ends."""
+
+    def __init__(self) -> None:
+        self._idle: list[queue.SimpleQueue[_Question]] = []
+        self._lock = threading.Lock()
+
+    def ask(self, question: _Question) -> None:
+        with self._lock:
+            asked = self._idle.pop() if self._idle else None
+        if asked is not None:
+            asked.put(question)
+            return
+        threading.Thread(target=self._run, args=(question,), name="resolver", daemon=True).start()
+
+    def _run(self, question: _Question) -> None:
+        asked: queue.SimpleQueue[_Question] = queue.SimpleQueue()
+        while True:
+            found = _found(question.host, question.port)
+            # Before it is told: whoever waits for it may ask the next question at once.
+            with self._lock:
+                self._idle.append(asked)
+            question.answer.put(found)
+            try:
+                question = asked.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                with self._lock:
+                    if asked in self._idle:
+                        self._idle.remove(asked)
+                        return
+                # Somebody has just taken it.
+                question = asked.get()
+
+
+def _found(host: str, port: int) -> Sequence[str] | OSError:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        return [str(each[4][0]) for each in found]
+    except OSError as failure:
+        return failure
+    except UnicodeError:
+        return socket.gaierror(socket.EAI_NONAME, "this is no name")
 
 
 def is_public(address: Address) -> bool:

@@ -1,18 +1,23 @@
-"""What operators are shown of the books: how far the index is, signers with what they have under way, and what waits.
+"""What operators are shown of the books: how far the index is, signers with what they have under way, what waits, and
+how webhooks do.
 Reads only; what is asked for at every scrape of metrics walks an index and never a whole table."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, literal, or_, select
+from sqlalchemy import Connection, Row, Select, and_, func, literal, or_, select
 
 from nftloyalty.domain.act import MEMBER_ACTS
 from nftloyalty.domain.intent import OPEN_SLOT_STATES, IntentState, Kind, SlotState
+from nftloyalty.store.deliveries import WAITS
 from nftloyalty.store.tables import (
+    EndpointState,
     ProgramState,
     attempts,
     chains,
+    deliveries,
+    endpoints,
     indexers,
     intents,
     positions,
@@ -136,6 +141,24 @@ class UnfinishedGroup:
     acts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class EndpointLoad:
+    """How a webhook endpoint does, in numbers. Nothing has come through since `failing_since`, None = the last try did;
+    `why` says why it is disabled. The oldest of the `waiting` deliveries was made at `oldest`, and one of them may go
+    since `oldest_due`. `delivered` and `failed_tries` are counted since it was made."""
+
+    program: str
+    endpoint: str
+    state: EndpointState
+    why: str | None
+    failing_since: datetime | None
+    waiting: int
+    delivered: int
+    failed_tries: int
+    oldest: datetime | None
+    oldest_due: datetime | None
+
+
 def chain_known(tx: Connection, chain_id: int, genesis_hash: str) -> ChainReport | None:
     """The chain that a node serves, if the books have met it."""
     columns = (chains.c.id, chains.c.chain_id, chains.c.genesis_hash)
@@ -187,6 +210,31 @@ def loads_of(tx: Connection, chain: int) -> list[SignerLoad]:
     """Every signer of a chain in numbers, in the order they were first used."""
     query = select(signers).where(signers.c.chain == chain).order_by(signers.c.id)
     return [_load(tx, row) for row in tx.execute(query).all()]
+
+
+def endpoints_of(tx: Connection, chain: int) -> list[EndpointLoad]:
+    """Every webhook endpoint of a chain's programs, oldest first, but for deleted ones."""
+    mine = (deliveries.c.endpoint == endpoints.c.id, WAITS)
+    oldest = select(deliveries.c.created_at).where(*mine).order_by(deliveries.c.created_at).limit(1)
+    due = select(deliveries.c.next_at).where(*mine, deliveries.c.next_at.is_not(None)).order_by(deliveries.c.next_at)
+    query: Select[*tuple[Any, ...]] = (
+        select(
+            programs.c.slug,
+            endpoints.c.public_id,
+            endpoints.c.state,
+            endpoints.c.why,
+            endpoints.c.failing_since,
+            endpoints.c.waiting,
+            endpoints.c.delivered,
+            endpoints.c.failed_tries,
+            oldest.correlate(endpoints).scalar_subquery(),
+            due.limit(1).correlate(endpoints).scalar_subquery(),
+        )
+        .join(programs, endpoints.c.program == programs.c.id)
+        .where(programs.c.chain == chain, endpoints.c.state != EndpointState.DELETED)
+        .order_by(endpoints.c.id)
+    )
+    return [EndpointLoad(*row) for row in tx.execute(query)]
 
 
 def addresses_of(tx: Connection, chain: int) -> list[str]:

@@ -543,6 +543,11 @@ endpoints = Table(
     # How many tries of it in a row found it still failing, and when the next one may be made, of whatever object.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("next_at", UtcDateTime),
+    # Counted along, for nobody could count millions of deliveries each time they are asked for: those that wait, and
+    # since it was made those that came through and tries that failed.
+    Column("waiting", BigInteger, nullable=False, server_default="0"),
+    Column("delivered", BigInteger, nullable=False, server_default="0"),
+    Column("failed_tries", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("public_id"),
     Index("ix_endpoints_program", "program"),
     _known("state", EndpointState),
@@ -578,13 +583,17 @@ deliveries = Table(
     # Which process is at it now, and until when it has it for itself.
     Column("held_by", String(200)),
     Column("held_until", UtcDateTime),
+    # When it was made, or last asked for again.
     Column("created_at", UtcDateTime, nullable=False),
-    Column("delivered_at", UtcDateTime),
+    # When it was delivered or given up; NULL = it waits.
+    Column("ended_at", UtcDateTime),
     UniqueConstraint("endpoint", "event"),
     _known("state", DeliveryState),
     Index("ix_deliveries_waiting", "endpoint", "object", "event", **_only("state = 'waiting'")),
     Index("ix_deliveries_due", "endpoint", "next_at", **_only("state = 'waiting' AND next_at IS NOT NULL")),
     Index("ix_deliveries_held", "endpoint", **_only("held_until IS NOT NULL")),
+    Index("ix_deliveries_oldest", "endpoint", "created_at", **_only("state = 'waiting'")),
+    Index("ix_deliveries_ended", "ended_at", **_only("ended_at IS NOT NULL")),
     Index("ix_deliveries_endpoint_id", "endpoint", "id"),
 )
 

@@ -18,7 +18,8 @@ from nftloyalty.store.tables import EndpointState, endpoint_secrets, endpoints
 @dataclass(frozen=True)
 class EndpointRow:
     """`types` are the types of events it gets, none = all. While it fails (`failing_since`), it is tried at `next_at`
-    by one delivery at a time; `failures` counts those tries."""
+    by one delivery at a time; `failures` counts those tries. `waiting` deliveries there are now, `delivered` ones and
+    `failed_tries` there were since it was made."""
 
     id: int
     public_id: str
@@ -32,10 +33,23 @@ class EndpointRow:
     failing_since: datetime | None
     failures: int
     next_at: datetime | None
+    waiting: int
+    delivered: int
+    failed_tries: int
 
     def __repr__(self) -> str:
         # A URL may hold a key.
         return f"EndpointRow({self.public_id}, {self.state})"
+
+
+@dataclass(frozen=True)
+class SealedSecret:
+    """One secret of an endpoint, as it lies here."""
+
+    row: int
+    program: int
+    endpoint: str
+    sealed: bytes
 
 
 def add(
@@ -108,6 +122,14 @@ def change(tx: Connection, endpoint: int, values: Mapping[str, Any]) -> Endpoint
     return EndpointRow(*tx.execute(query).one())
 
 
+def count(tx: Connection, endpoint: int, *, waiting: int = 0, delivered: int = 0, failed_tries: int = 0) -> None:
+    """Add to what is counted of an endpoint that is held; `waiting` may be less than nothing."""
+    more = {"waiting": waiting, "delivered": delivered, "failed_tries": failed_tries}
+    added = {name: endpoints.c[name] + number for name, number in more.items() if number}
+    if added:
+        tx.execute(update(endpoints).where(endpoints.c.id == endpoint).values(added))
+
+
 def enable(tx: Connection, endpoint: int) -> EndpointRow:
     """It gets what happens from now on, as if it had never failed."""
     values = {"why": None, "failing_since": None, "failures": 0, "next_at": None}
@@ -153,6 +175,24 @@ def former_until(tx: Connection, endpoint: int, now: datetime) -> datetime | Non
         endpoint_secrets.c.endpoint == endpoint, endpoint_secrets.c.expires_at > now
     )
     return max(tx.execute(query).scalars(), default=None)
+
+
+def sealed_after(tx: Connection, row: int, limit: int) -> list[SealedSecret]:
+    """The secrets of all programs, page by page: those behind this row, 0 = from the beginning."""
+    query = (
+        select(endpoint_secrets.c.id, endpoints.c.program, endpoints.c.public_id, endpoint_secrets.c.sealed)
+        .join(endpoints, endpoint_secrets.c.endpoint == endpoints.c.id)
+        .where(endpoint_secrets.c.id > row)
+        .order_by(endpoint_secrets.c.id)
+        .limit(limit)
+    )
+    return [SealedSecret(*each) for each in tx.execute(query)]
+
+
+def seal_anew(tx: Connection, secret: SealedSecret, sealed: bytes) -> bool:
+    """Keep this instead; False if it has changed or is gone since it was read."""
+    same = (endpoint_secrets.c.id == secret.row, endpoint_secrets.c.sealed == secret.sealed)
+    return tx.execute(update(endpoint_secrets).where(*same).values(sealed=sealed)).rowcount == 1
 
 
 def any_secret(tx: Connection) -> bool:

@@ -1,8 +1,8 @@
 """Secrets that are kept in the database, encrypted: AES-256-GCM under a key that lies in a file beside it.
 
 What is sealed is bound to what it is about (a row and a purpose), so that it opens nowhere else. The file has one line
-a key, `id key`, and is only ever added to: the last key seals, all of them unseal. The id stands in front of what it
-sealed.
+a key, `id key`: the last key seals, all of them unseal. The id stands in front of what it sealed. Keys are added at the
+end, and dropped only when asked.
 """
 
 import base64
@@ -12,6 +12,7 @@ import hashlib
 import os
 import secrets
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -57,10 +58,10 @@ class Seal:
     def seal(self, plain: bytes, about: bytes) -> bytes:
         """Encrypt, bound to `about`: what unseals it must say the same. Twice the same gives two different results."""
         with self.__lock:
-            if not self.__keys:
-                if not self.exists:
-                    self._make()
-                self._read()
+            if not self.__keys and not self.exists:
+                self._make()
+            # Each time, for it is seldom: another process may have added a key, and drop the one that is known here.
+            self._read()
             head, key = _FORM + self.__newest, self.__keys[self.__newest]
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return head + nonce + key.encrypt(nonce, plain, head + about)
@@ -86,12 +87,45 @@ class Seal:
                 mend="the database is damaged: restore a backup",
             ) from None
 
-    def add_key(self) -> None:
-        """Seal with a new key from now on, in other processes once they are started anew. What was sealed before still
-        opens."""
+    def key_ids(self) -> list[str]:
+        """Of the keys in the file, the newest last."""
         with self.__lock:
             self._read()
-            self._write(os.O_APPEND, _line(secrets.token_bytes(_KEY_BYTES)))
+            return [key_id.hex() for key_id in self.__keys]
+
+    def add_key(self) -> str:
+        """Seal with a new key from now on, in every process that uses this file. What was sealed before still opens.
+        Returns the new key's id."""
+        key = secrets.token_bytes(_KEY_BYTES)
+        with self.__lock:
+            self._read()
+            self._write(os.O_APPEND, _line(key))
+            self._read()
+            if self.__newest != _id(key):
+                raise KeyProblem(f"the key file {self.file} was changed meanwhile", mend="run it again")
+        return _id(key).hex()
+
+    def drop_keys(self, key_ids: Collection[str]) -> None:
+        """Forget these keys, for good; not the newest. What they sealed opens no more."""
+        with self.__lock:
+            self._read()
+            kept = [key_id for key_id in self.__keys if key_id.hex() not in key_ids or key_id == self.__newest]
+            try:
+                lines = self.file.read_bytes().splitlines()
+                by_id = {found[0]: line + b"\n" for line in lines if (found := _parsed(line)) is not None}
+                # A link stays a link, and whoever runs this, the file stays its owner's.
+                file = self.file.resolve()
+                owner = file.stat()
+                draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+                try:
+                    _write(draft, os.O_CREAT | os.O_EXCL, b"".join(by_id[key_id] for key_id in kept))
+                    os.chown(draft, owner.st_uid, owner.st_gid)
+                    draft.replace(file)
+                finally:
+                    draft.unlink(missing_ok=True)
+                sync_folder(file.parent)
+            except OSError as failure:
+                raise KeyProblem(f"the key file {self.file} can't be written: {failure.strerror}") from None
             self._read()
 
     def _make(self) -> None:
@@ -135,6 +169,11 @@ class Seal:
             raise KeyProblem(f"{self.file} is no key file of ours", mend=_MEND)
         self.__keys = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self.__newest = list(keys)[-1]
+
+
+def key_id_of(sealed: bytes) -> str:
+    """Of the key that sealed this."""
+    return sealed[1 : 1 + _ID_BYTES].hex()
 
 
 def _line(key: bytes) -> bytes:

@@ -92,7 +92,7 @@ class Books(Collector):
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def collect(self) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
             "nftloyalty_build",
             "The version that runs.",
@@ -109,6 +109,7 @@ class Books(Collector):
         yield up
         yield from _index(loads)
         yield from _signers(loads)
+        yield from _endpoints(loads)
 
 
 def registry_of(service: Service, answers: Answers) -> CollectorRegistry:
@@ -175,6 +176,31 @@ def _signers(loads: Loads) -> Iterator[GaugeMetricFamily]:
         waits.add_metric(labels, int(each.waits_for is not None))
         lease.add_metric(labels, loads.seconds_left(each.lease_until))
     yield from (waiting, waiting_age, in_flight, included, age, halted, waits, lease)
+
+
+def _endpoints(loads: Loads) -> Iterator[Metric]:
+    labels = ("endpoint", "program")
+    waiting = GaugeMetricFamily("nftloyalty_webhook_waiting_deliveries", "Deliveries that wait.", labels=labels)
+    age = GaugeMetricFamily(
+        "nftloyalty_webhook_oldest_waiting_seconds", "Age of the oldest waiting delivery; 0 = none.", labels=labels
+    )
+    failing = GaugeMetricFamily(
+        "nftloyalty_webhook_failing_seconds", "Since when nothing came through; 0 = the last try did.", labels=labels
+    )
+    disabled = GaugeMetricFamily(
+        "nftloyalty_webhook_disabled", "Whether nothing is sent until it is enabled: 1 or 0.", labels=labels
+    )
+    delivered = CounterMetricFamily("nftloyalty_webhook_delivered", "Deliveries that came through.", labels=labels)
+    failed = CounterMetricFamily("nftloyalty_webhook_failed_tries", "Tries that failed.", labels=labels)
+    for each in loads.endpoints:
+        named = (each.endpoint, each.program)
+        waiting.add_metric(named, each.waiting)
+        age.add_metric(named, loads.seconds_since(each.oldest))
+        failing.add_metric(named, loads.seconds_since(each.failing_since))
+        disabled.add_metric(named, int(each.state == "disabled"))
+        delivered.add_metric(named, each.delivered)
+        failed.add_metric(named, each.failed_tries)
+    yield from (waiting, age, failing, disabled, delivered, failed)
 
 
 def _of_program(name: str, told: str) -> GaugeMetricFamily:

@@ -73,7 +73,10 @@ class ReplayIn(_In):
     first: str | None = Field(default=None, max_length=64, description="This one and all that were told later.")
     since: AwareDatetime | None = Field(default=None, description="Told then or later.")
     until: AwareDatetime | None = Field(default=None, description="Told before then.")
-    also_delivered: StrictBool = Field(default=False, description="Also what was delivered; of one event always.")
+    also_delivered: StrictBool = Field(
+        default=False,
+        description="Also what was delivered; of one event always. A range that begins more than 90 days ago needs it.",
+    )
 
 
 class EndpointOut(BaseModel):

@@ -130,16 +130,3 @@ def test_many_at_once_do_it_once(engine: Engine) -> None:
     run_together([ask] * 20)
     assert len(done) == 1
     assert {answer.said for answer in got if isinstance(answer, Answer)} == {SAID}
-
-
-def test_old_answers_are_forgotten_in_steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = NOW
-    app, opened = books(engine, lambda: now)
-    with begin(engine) as tx:
-        keys = [answer_key("POST /v1/vouchers", str(number), None, kept=number == 0) for number in range(8)]
-        answers.add(tx, opened.row.id, [(key, SAID) for key in keys], now)
-    monkeypatch.setattr(answering, "FORGOTTEN_AT_ONCE", 3)
-    assert answering.forget_old(app) == 0
-    now += timedelta(days=31)
-    assert answering.forget_old(app) == 7
-    assert once(app, opened.row.id, keys[0], never).replayed

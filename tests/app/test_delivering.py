@@ -20,7 +20,7 @@ from nftloyalty.app.context import build_app, system_now
 from nftloyalty.app.delivering import Deliverer, deliver
 from nftloyalty.connect.posting import Poster
 from nftloyalty.errors import DatabaseProblem
-from nftloyalty.store import deliveries
+from nftloyalty.store import delivery_steps
 from nftloyalty.store.tables import EndpointState
 from tests.app.hooked import Hooked, hooked
 from tests.conftest import ROOT
@@ -161,7 +161,7 @@ def test_a_receiver_that_hangs_holds_up_no_other(shop: Hooked, receiver: Receive
             shop.deliver(deliverer)
         assert 1 <= len(slow.got) <= delivering.LIMIT_EACH
     assert shop.standing(bad).endpoint.failures == 1
-    assert shop.standing(good).waiting == 0
+    assert shop.standing(good).endpoint.waiting == 0
     assert [each.error for each in endpoints.log_of(shop.app, shop.program, bad.endpoint.public_id, limit=100)].count(
         "no answer within 1 seconds"
     ) == len(slow.got)
@@ -193,7 +193,7 @@ def test_a_receiver_that_is_gone_is_disabled_at_once(shop: Hooked, receiver: Rec
     shop.deliver()
     assert len(receiver.got) == 1
     found = shop.standing(made)
-    assert (found.endpoint.state, found.waiting) == (EndpointState.DISABLED, 0)
+    assert (found.endpoint.state, found.endpoint.waiting) == (EndpointState.DISABLED, 0)
     assert shop.states() == {"given-up": 3}
 
 
@@ -336,7 +336,7 @@ def test_trouble_with_the_database_loses_nothing(
                 raise DatabaseProblem("sqlite", "is full")
             return {}
 
-        patched.setattr(deliveries, "settle", fail)
+        patched.setattr(delivery_steps, "settle", fail)
         deliverer = Deliverer(shop.app, shop.program)
         assert deliverer.turn(0)
         with pytest.raises(DatabaseProblem):

@@ -16,10 +16,12 @@ from nftloyalty.app.sending import Sender
 from nftloyalty.app.status import STATES, Status, status_of
 from nftloyalty.chain.client import Node
 from nftloyalty.domain.intent import Kind, SlotState
-from nftloyalty.store import index, index_steps, signers
+from nftloyalty.store import deliveries, index, index_steps, signers
 from nftloyalty.store.engine import begin, read
 from tests.app.build import World, app_of, new_wallet, open_world, program_of, program_text, settings_of
 from tests.store.build import everything
+from tests.store.happenings import claim as claim_deliveries
+from tests.store.happenings import endpoint, happen, settle, went
 
 NOWHERE = "http://127.0.0.1:9/v3/k3y-0f-the-node-provider"
 
@@ -260,3 +262,33 @@ def test_numbers_of_the_books_never_go_below_nought(own: World) -> None:
     future: datetime = loads.read_at + timedelta(seconds=5)
     assert (loads.seconds_since(None), loads.seconds_since(future), loads.seconds_left(None)) == (0, 0, 0)
     assert (loads.seconds_left(future), loads.seconds_left(loads.read_at)) == (5, 0)
+
+
+def test_a_webhook_endpoint_that_needs_somebody_is_told(own: World) -> None:
+    program, now = own.here.row.id, own.app.now()
+    with begin(own.app.engine) as tx:
+        to, by_hand = endpoint(tx, program), endpoint(tx, program)
+        deliveries.disable(tx, by_hand, "by hand", now)
+        happen(tx, program, "m:1", "m:2", now=now)
+    assert codes(asked(own)) == []
+    late = asked(later(own, timedelta(minutes=11)))
+    assert "deliveries_late" in codes(late)
+    assert f"2 deliveries wait for the webhook endpoint {to.public_id}, and one could have gone 11 min ago" in sentence(
+        late, "deliveries_late"
+    )
+    with begin(own.app.engine) as tx:
+        settle(tx, *(went(each, now, status=500) for each in claim_deliveries(tx, program, now)), now=now)
+    # It is asked now and then, and so soon nobody has to look.
+    assert "endpoint_fails" not in codes(asked(later(own, timedelta(minutes=59))))
+    fails = asked(later(own, timedelta(minutes=61)))
+    assert "deliveries_late" not in codes(fails)
+    assert sentence(fails, "endpoint_fails").endswith("and 2 deliveries wait")
+    with begin(own.app.engine) as tx:
+        (probe,) = claim_deliveries(tx, program, now + timedelta(minutes=5))
+        settle(tx, went(probe, now, status=410), now=now)
+    off = asked(own)
+    assert codes(off) == ["endpoint_disabled"]
+    assert off.needs_person
+    assert sentence(off, "endpoint_disabled") == (
+        f"the webhook endpoint {to.public_id} is disabled: it answered 410: it wants no more events"
+    )

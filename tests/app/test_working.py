@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pytest import MonkeyPatch
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from nftloyalty.app import claiming, deploying, governing, indexing, verifying, working
 from nftloyalty.app.indexing import Indexer
@@ -20,14 +20,16 @@ from nftloyalty.app.working import Hand, Worker
 from nftloyalty.chain.client import Node
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.domain.address import Address
+from nftloyalty.domain.answer import Said, answer_key
 from nftloyalty.domain.intent import IntentState
 from nftloyalty.errors import IndexBehind, IndexHalted
-from nftloyalty.store import events, index_steps, intents, tables
+from nftloyalty.store import answers, deliveries, events, index_steps, intents, tables
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.intents import IntentRow
 from tests.app.build import World, new_wallet, program_of, program_text
 from tests.app.conftest import Anew, OpenWorld
 from tests.app.proxy import Proxy
+from tests.store.happenings import deliver_all, endpoint, happen
 
 
 def accept(world: World) -> IntentRow:
@@ -110,6 +112,29 @@ def test_what_the_index_finds_is_told(world: World) -> None:
     with working_for(world) as worker:
         wait_until(lambda: ("membership.created", "final") in told())
         assert [hand.name for hand in worker.hands if hand is worker.announcer] == ["events"]
+        assert worker.troubles == {}
+
+
+def test_what_is_old_is_forgotten(world: World) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=100)
+    program = world.here.row.id
+    with begin(world.app.engine) as tx:
+        key = answer_key("POST /v1/vouchers", "k", None, kept=False)
+        answers.add(tx, program, [(key, Said(201, "{}"))], long_ago)
+        to = endpoint(tx, program)
+        happen(tx, program, "m:1", now=long_ago)
+        deliver_all(tx, program, long_ago)
+        # Other tests share this program.
+        deliveries.disable(tx, to, "by hand", long_ago, tables.EndpointState.DELETED)
+
+    def left() -> list[int]:
+        with read(world.app.engine) as tx:
+            forgotten = (tables.answers, tables.deliveries, tables.delivery_tries)
+            return [tx.execute(select(func.count()).select_from(each)).scalar_one() for each in forgotten]
+
+    assert left() == [1, 1, 1]
+    with working_for(world, sends=False) as worker:
+        wait_until(lambda: left() == [0, 0, 0])
         assert worker.troubles == {}
 
 

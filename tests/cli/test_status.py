@@ -48,6 +48,7 @@ def test_a_screen_for_people_and_json_for_programs(shop: Run, monkeypatch: pytes
         "indexes",
         "index_lease",
         "signers",
+        "webhooks",
         "states",
     }
     assert set(found["node"]) == {"url", "trouble", "head", "head_at"}
@@ -70,6 +71,25 @@ def test_a_screen_for_people_and_json_for_programs(shop: Run, monkeypatch: pytes
     assert signer["open_slots"] == {"reserved": 0, "signed": 0, "broadcasting": 0, "included": 0}
     assert (signer["next_nonce"], signer["chain_nonce"], signer["lease"]) == (1, 1, None)
     assert (found["needs_person"], found["states"], found["index_lease"]) == (False, [], None)
+    assert found["webhooks"] == []
+    assert "webhook endpoint" not in shown
+
+    made, _secret = ok(shop("webhooks", "create", "https://hooks.example/key-in-the-path")).split()
+    (told,) = json.loads(ok(shop("status", "--json")))["webhooks"]
+    assert told == {
+        "endpoint": made,
+        "program": found["program"],
+        "state": "active",
+        "why": None,
+        "failing_since": None,
+        "waiting": 0,
+        "oldest_waiting_since": None,
+        "delivered": 0,
+        "failed_tries": 0,
+    }
+    shown = ok(shop("status"))
+    assert re.search(rf"^{made} +\S+ +active +0 +- +- +0 +0$", shown, re.MULTILINE)
+    assert "key-in-the-path" not in shown
 
     monkeypatch.setenv("NFTLOYALTY_RPC_URL", "http://127.0.0.1:9/v3/k3y-0f-the-node-provider")
     away = shop("status")

@@ -20,11 +20,13 @@ LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 
 @dataclass(frozen=True)
 class Got:
-    """One request, its headers by their names in lower case."""
+    """One request, its headers by their names in lower case. `peer` is the port it came from, the same for all that
+    came by one connection."""
 
     path: str
     headers: Mapping[str, str]
     body: bytes
+    peer: int = 0
 
 
 Answering = Callable[["Handler", Got], None]
@@ -54,6 +56,7 @@ class Handler(BaseHTTPRequestHandler):
             self.path,
             {name.lower(): value for name, value in self.headers.items()},
             self.rfile.read(int(self.headers.get("Content-Length", "0"))),
+            int(self.client_address[1]),
         )
         with self.server.receiver.lock:
             self.server.receiver.got.append(got)
@@ -78,15 +81,18 @@ class _Server(ThreadingHTTPServer):
 
 @dataclass
 class Receiver:
-    """`answer` may be changed at any time; `got` is everything that came, in the order in which it came."""
+    """`answer` may be changed at any time; `got` is everything that came, in the order in which it came. It listens at
+    `host` and, if it is given, at this port."""
 
     answer: Answering = field(default_factory=lambda: says(204))
     context: ssl.SSLContext | None = None
     got: list[Got] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    host: str = "127.0.0.1"
+    at_port: int = 0
 
     def __enter__(self) -> "Receiver":
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server((self.host, self.at_port), Handler)
         self._server.receiver = self
         if self.context is not None:
             self._server.socket = self.context.wrap_socket(
@@ -109,7 +115,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hooks"
+        return f"http://{self.host}:{self.port}/hooks"
 
 
 def free_port() -> int:

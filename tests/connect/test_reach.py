@@ -2,13 +2,16 @@
 
 import re
 import socket
+import threading
 import time
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nftloyalty.connect import reach
 from nftloyalty.connect.reach import Refused, checked_addresses, is_public, parse_target, resolve_in
 from nftloyalty.errors import BadInput
 
@@ -179,3 +182,46 @@ def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(TimeoutError):
         resolve_in(0.1)("hooks.example", 443)
     assert time.monotonic() - began < 0.4
+
+
+def asking() -> set[int]:
+    """The threads that ask the resolver."""
+    return {thread.ident or 0 for thread in threading.enumerate() if thread.name == "resolver"}
+
+
+def test_one_thread_asks_for_one_name_after_the_other_and_ends_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_IDLE_SECONDS", 0.2)
+    before = asking()
+    resolve = resolve_in(5)
+    used: set[int] = set()
+    for _ in range(20):
+        assert resolve("127.0.0.1", 443) == ["127.0.0.1"]
+        used |= asking() - before
+    assert len(used) == 1
+    give_up = time.monotonic() + 5
+    while asking() & used and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert not asking() & used
+    assert resolve("127.0.0.1", 443) == ["127.0.0.1"]
+
+
+def test_a_name_that_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+    whole = socket.getaddrinfo
+
+    def ask(host: str, *rest: Any, **more: Any) -> Any:
+        if host == "hangs.example":
+            goes_on.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+        return whole(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    resolve = resolve_in(0.2)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            resolve("hangs.example", 443)
+    assert resolve("127.0.0.1", 443) == ["127.0.0.1"]
+    goes_on.set()
+    # A late answer is nobody's: not that of the next one who asks.
+    for _ in range(5):
+        assert resolve("127.0.0.1", 443) == ["127.0.0.1"]

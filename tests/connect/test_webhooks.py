@@ -1,5 +1,6 @@
 """Signatures are those of Standard Webhooks: its own vector, its published library, and one for each secret."""
 
+import base64
 import json
 import re
 from datetime import UTC, datetime
@@ -10,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from nftloyalty.connect.webhooks import parse_secret, secret_text, sign
+from nftloyalty.connect.webhooks import secret_text, sign
 from tests.conftest import ROOT
 
-VECTOR_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+VECTOR_SECRET = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 VECTOR_BODY = b'{"test": 2432232314}'
 VECTOR_ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 SECRETS = st.binary(min_size=24, max_size=64)
 
 
 def test_the_published_vector() -> None:
-    headers = sign([parse_secret(VECTOR_SECRET)], VECTOR_ID, datetime.fromtimestamp(1614265330, UTC), VECTOR_BODY)
+    headers = sign([VECTOR_SECRET], VECTOR_ID, datetime.fromtimestamp(1614265330, UTC), VECTOR_BODY)
     assert headers == {
         "webhook-id": VECTOR_ID,
         "webhook-timestamp": "1614265330",
@@ -43,18 +44,6 @@ def test_the_published_library_refuses_what_was_changed() -> None:
     for body, changed in ((b"[]", {}), (b"{}", {"webhook-id": "evt_2"}), (b"{}", {"webhook-timestamp": "1614265330"})):
         with pytest.raises(WebhookVerificationError):
             Webhook(secret_text(secret)).verify(body, headers | changed)
-
-
-@given(SECRETS)
-def test_a_secret_is_read_as_it_is_shown(secret: bytes) -> None:
-    assert parse_secret(secret_text(secret)) == secret
-
-
-@pytest.mark.parametrize("text", ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_", "whsec_*", "whsec_AAAA", "whsk_AAAA"])
-def test_what_is_no_secret_is_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^(a secret|what follows)") as refused:
-        parse_secret(text)
-    assert text not in str(refused.value) or text == "whsec_"
 
 
 def test_the_documented_check_by_hand_works() -> None:

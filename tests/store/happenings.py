@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
 
-from nftloyalty.store import deliveries, webhooks
-from nftloyalty.store.deliveries import Claimed, Outcome
+from nftloyalty.store import deliveries, delivery_steps, replays, webhooks
+from nftloyalty.store.delivery_steps import Claimed, Outcome
+from nftloyalty.store.replays import Replayed
 from nftloyalty.store.tables import Phase, delivery_tries, events
 from nftloyalty.store.tables import deliveries as delivery_table
 from nftloyalty.store.webhooks import EndpointRow
@@ -49,7 +50,7 @@ def happen(
     return made
 
 
-def endpoint(tx: Connection, program: int, *types: str, secret: bytes = b"sealed") -> EndpointRow:
+def endpoint(tx: Connection, program: int, *types: str, secret: bytes = b"sealed", now: datetime = NOW) -> EndpointRow:
     row = webhooks.add(
         tx,
         f"ep_{next(_numbers)}",
@@ -57,9 +58,9 @@ def endpoint(tx: Connection, program: int, *types: str, secret: bytes = b"sealed
         url="https://hooks.example/in",
         types=list(types),
         description="",
-        now=NOW,
+        now=now,
     )
-    webhooks.add_secret(tx, row.id, secret, NOW, NOW)
+    webhooks.add_secret(tx, row.id, secret, now, now)
     return row
 
 
@@ -73,7 +74,7 @@ def claim(
     owner: str = ME,
     dead: str = "",
 ) -> list[Claimed]:
-    return deliveries.claim(
+    return delivery_steps.claim(
         tx, program, owner, now, now + HOLD, limit=limit, limit_each=limit_each, alive=lambda name: name != dead
     )
 
@@ -84,7 +85,7 @@ def went(claimed: Claimed, now: datetime = NOW, *, status: int = 204, **more: An
 
 
 def settle(tx: Connection, *outcomes: Outcome, now: datetime = NOW) -> dict[str, str]:
-    return deliveries.settle(tx, outcomes, now, lambda: 0.0)
+    return delivery_steps.settle(tx, outcomes, now, lambda: 0.0)
 
 
 def states(tx: Connection, to: EndpointRow) -> list[tuple[str, str]]:
@@ -100,3 +101,18 @@ def tries(tx: Connection) -> int:
 def again(tx: Connection, to: EndpointRow) -> EndpointRow:
     """As it stands now."""
     return webhooks.get(tx, to.program, to.public_id)
+
+
+def replay(tx: Connection, to: EndpointRow, now: datetime = NOW, **more: Any) -> Replayed:
+    """Of all events, unless something else is asked for."""
+    asked: dict[str, Any] = {"after": 0, "since": None, "until": None, "also_delivered": False, "limit": 1000} | more
+    return replays.replay_range(tx, to, now, **asked)
+
+
+def deliver_all(tx: Connection, program: int, now: datetime = NOW) -> list[tuple[str, int]]:
+    """Object and sequence of all that may go, in the order in which it goes."""
+    order = []
+    while found := claim(tx, program, now):
+        order += [(each.object, each.sequence) for each in found]
+        settle(tx, *(went(each, now) for each in found), now=now)
+    return order

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select, text
 
 from nftloyalty.domain.delivery import DISABLED_AFTER, RETRY_PAUSES
-from nftloyalty.errors import Unknown
-from nftloyalty.store import deliveries, webhooks
+from nftloyalty.store import deliveries, delivery_steps, webhooks
 from nftloyalty.store.engine import begin, read
 from nftloyalty.store.tables import DeliveryState, EndpointState
 from nftloyalty.store.tables import deliveries as delivery_table
@@ -26,6 +25,7 @@ from tests.store.happenings import (
     claim,
     endpoint,
     happen,
+    replay,
     settle,
     states,
     tries,
@@ -54,7 +54,7 @@ def test_an_event_goes_to_every_endpoint_of_its_program_that_wants_it(tx: Connec
     other = program(tx, ground.chain, "tea").id
     everything, cards, stamps = (endpoint(tx, ground.program, *types) for types in ((), ("a.a",), ("b.b", "c.c")))
     elsewhere, off = endpoint(tx, other), endpoint(tx, ground.program)
-    deliveries.disable(tx, off, "by hand")
+    deliveries.disable(tx, off, "by hand", NOW)
     happen(tx, ground.program, "m:1", type_="a.a")
     happen(tx, ground.program, "m:1", type_="c.c")
     happen(tx, other, "m:2", type_="a.a")
@@ -161,6 +161,7 @@ def test_whatever_fails_each_object_s_events_arrive_in_order_and_none_is_lost(
                 made += len(happen(tx, ground.program, *names, now=now))
             under_way += claim(tx, ground.program, now, limit=rng.randrange(1, 5), owner=rng.choice([ME, OTHER]))
             rng.shuffle(under_way)
+            assert again(tx, to).waiting == sum(state == "waiting" for _, state in states(tx, to))
             while under_way and rng.random() < 0.7:
                 each = under_way.pop()
                 fate = rng.random()
@@ -183,6 +184,7 @@ def test_whatever_fails_each_object_s_events_arrive_in_order_and_none_is_lost(
             assert now < NOW + timedelta(days=3)
         assert {state for _, state in states(tx, to)} <= {"delivered"}
         assert len(states(tx, to)) == made
+        assert (again(tx, to).waiting, again(tx, to).delivered) == (0, made)
         for sequences in arrived.values():
             firsts = list(dict.fromkeys(sequences))
             assert firsts == sorted(firsts)
@@ -217,11 +219,11 @@ def test_a_claim_ends_and_at_once_if_its_owner_is_dead(tx: Connection, ground: G
     happen(tx, ground.program, "m:1")
     (claimed,) = claim(tx, ground.program, owner=OTHER)
     assert claim(tx, ground.program) == []
-    assert deliveries.may_claim(tx, ground.program, ME, NOW)
+    assert delivery_steps.may_claim(tx, ground.program, ME, NOW)
     (now_mine,) = claim(tx, ground.program, dead=OTHER)
-    assert not deliveries.may_claim(tx, ground.program, ME, NOW + HOLD - SECOND)
+    assert not delivery_steps.may_claim(tx, ground.program, ME, NOW + HOLD - SECOND)
     assert claim(tx, ground.program, NOW + HOLD - SECOND) == []
-    assert deliveries.may_claim(tx, ground.program, ME, NOW + HOLD)
+    assert delivery_steps.may_claim(tx, ground.program, ME, NOW + HOLD)
     (once_more,) = claim(tx, ground.program, NOW + HOLD)
     assert {claimed.event_id, now_mine.event_id} == {once_more.event_id}
 
@@ -245,7 +247,7 @@ def test_who_wakes_up_after_its_claim_writes_down_the_try_only(tx: Connection, g
 def test_what_was_not_tried_is_given_back(tx: Connection, ground: Ground) -> None:
     endpoint(tx, ground.program)
     happen(tx, ground.program, "m:1")
-    deliveries.give_back(tx, claim(tx, ground.program))
+    delivery_steps.give_back(tx, claim(tx, ground.program))
     assert tries(tx) == 0
     assert len(claim(tx, ground.program)) == 1
 
@@ -281,7 +283,7 @@ def test_an_endpoint_that_fails_is_tried_by_one_at_a_time_and_then_gets_all(tx: 
     while now < NOW + timedelta(hours=1):
         now += SECOND
         if (again(tx, to).next_at or now) - SECOND > now:
-            assert not deliveries.may_claim(tx, ground.program, ME, now)
+            assert not delivery_steps.may_claim(tx, ground.program, ME, now)
             now = (again(tx, to).next_at or now) - SECOND
             continue
         found = claim(tx, ground.program, now)
@@ -325,13 +327,23 @@ def test_a_receiver_that_asks_for_time_gets_it(tx: Connection, ground: Ground) -
     assert again(tx, to).next_at == NOW + timedelta(seconds=120)
 
 
+def test_of_what_comes_back_together_with_gone_nothing_waits_on(tx: Connection, ground: Ground) -> None:
+    to = endpoint(tx, ground.program)
+    happen(tx, ground.program, "m:1", "m:2", "m:3", "m:3")
+    one, two, three = claim(tx, ground.program)
+    settle(tx, went(one, status=410), went(two, status=500), went(three))
+    assert states(tx, to) == [("m:1", "given-up"), ("m:2", "given-up"), ("m:3", "delivered"), ("m:3", "given-up")]
+    off = again(tx, to)
+    assert (off.waiting, off.delivered, off.failed_tries) == (0, 1, 2)
+
+
 def test_one_that_answers_gone_is_disabled_at_once(tx: Connection, ground: Ground) -> None:
     to, other = endpoint(tx, ground.program), endpoint(tx, ground.program)
     happen(tx, ground.program, "m:1", "m:1", "m:2")
     mine = [each for each in claim(tx, ground.program) if each.endpoint == to.id]
-    assert settle(tx, went(mine[0], status=410)) == {to.public_id: deliveries.GONE}
+    assert settle(tx, went(mine[0], status=410)) == {to.public_id: delivery_steps.GONE}
     off = again(tx, to)
-    assert (off.state, off.why) == (EndpointState.DISABLED, deliveries.GONE)
+    assert (off.state, off.why) == (EndpointState.DISABLED, delivery_steps.GONE)
     assert states(tx, to) == [("m:1", "given-up"), ("m:1", "given-up"), ("m:2", "given-up")]
     assert again(tx, other).state is EndpointState.ACTIVE
     # What was under way and arrives all the same is delivered.
@@ -370,107 +382,6 @@ def test_one_through_which_nothing_comes_for_days_is_disabled_and_nothing_is_giv
         settle(tx, *(went(each, now) for each in found), now=now)
     assert [sequence for of, sequence in order if of == "m:1"] == [1, 2, 3]
     assert len(order) == 5
-
-
-# -------------------------------------------------------------------------------------------------------------- replay
-
-
-def replay(tx: Connection, to: Any, now: Any = NOW, **more: Any) -> deliveries.Replayed:
-    asked = {"after": 0, "since": None, "until": None, "also_delivered": False, "limit": 1000} | more
-    return deliveries.replay_range(tx, to, now, **asked)
-
-
-def deliver_all(tx: Connection, ground: Ground, now: Any = NOW) -> list[tuple[str, int]]:
-    order = []
-    while found := claim(tx, ground.program, now):
-        order += [(each.object, each.sequence) for each in found]
-        settle(tx, *(went(each, now) for each in found), now=now)
-    return order
-
-
-def test_one_event_is_sent_again_with_the_same_id(tx: Connection, ground: Ground) -> None:
-    to = endpoint(tx, ground.program, "b.b")
-    (event,) = happen(tx, ground.program, "m:1", type_="b.b")
-    assert deliveries.replay_one(tx, to, event.id, NOW) == 0
-    deliver_all(tx, ground)
-    assert deliveries.replay_one(tx, to, event.id, NOW) == 1
-    (claimed,) = claim(tx, ground.program)
-    assert claimed.event_id == event.public_id
-    settle(tx, went(claimed))
-    (row,) = deliveries.of_endpoint(tx, to.id)
-    assert (row.state, row.tries) == (DeliveryState.DELIVERED, 1)
-    assert len(deliveries.tries_of(tx, to.id, event.id)) == 2
-    # Also one whose type it does not name: it was asked for.
-    (unnamed,) = happen(tx, ground.program, "m:2", type_="a.a")
-    assert deliveries.replay_one(tx, to, unnamed.id, NOW) == 1
-    assert deliver_all(tx, ground) == [("m:2", 1)]
-
-
-def test_a_new_endpoint_can_be_given_what_was_before_it(tx: Connection, ground: Ground) -> None:
-    happen(tx, ground.program, "m:1", "m:2", "m:1")
-    happen(tx, ground.program, "m:1", type_="a.a")
-    to = endpoint(tx, ground.program, "membership.created")
-    happen(tx, ground.program, "m:1")
-    assert replay(tx, to).count == 3
-    assert deliver_all(tx, ground) == [("m:1", 1), ("m:2", 1), ("m:1", 2), ("m:1", 4)]
-    assert replay(tx, to).count == 0
-    assert replay(tx, to, also_delivered=True).count == 4
-
-
-def test_a_range_is_from_an_event_or_between_times(tx: Connection, ground: Ground) -> None:
-    for second in range(6):
-        happen(tx, ground.program, "m:1", now=NOW + second * SECOND)
-    to = endpoint(tx, ground.program)
-    first = deliveries.event_number(tx, ground.program, happen(tx, ground.program, "m:2")[0].public_id)
-    deliver_all(tx, ground)
-    found = replay(tx, to, since=NOW + SECOND, until=NOW + 3 * SECOND)
-    assert (found.count, deliver_all(tx, ground)) == (2, [("m:1", 2), ("m:1", 3)])
-    assert replay(tx, to, after=first - 1, also_delivered=True).count == 1
-    assert [replay(tx, to, limit=2), replay(tx, to, limit=100)] == [
-        deliveries.Replayed(1, first - 5),
-        deliveries.Replayed(3, None),
-    ]
-    with pytest.raises(Unknown):
-        deliveries.event_number(tx, ground.program + 1, happen(tx, ground.program, "m:2")[0].public_id)
-
-
-def test_a_replayed_event_goes_before_newer_ones_that_wait_and_after_what_is_under_way(
-    tx: Connection, ground: Ground
-) -> None:
-    to = endpoint(tx, ground.program)
-    happen(tx, ground.program, "m:1", "m:1")
-    deliver_all(tx, ground)
-    happen(tx, ground.program, "m:1", "m:1", "m:1")
-    (third,) = claim(tx, ground.program)
-    assert third.sequence == 3
-    assert replay(tx, to, also_delivered=True).count == 2
-    assert claim(tx, ground.program) == []
-    settle(tx, went(third, status=500))
-    assert deliver_all(tx, ground, NOW + 5 * SECOND) == [("m:1", 1), ("m:1", 2), ("m:1", 3), ("m:1", 4), ("m:1", 5)]
-    happen(tx, ground.program, "m:1")
-    assert replay(tx, to, also_delivered=True).count == 5
-    assert deliver_all(tx, ground) == [("m:1", number) for number in range(1, 7)]
-
-
-# ----------------------------------------------------------------------------------------------------------------- log
-
-
-def test_the_log_is_newest_first_with_the_last_try_of_each(tx: Connection, ground: Ground) -> None:
-    to = endpoint(tx, ground.program)
-    events = happen(tx, ground.program, *(f"m:{number}" for number in range(5)))
-    first, *_ = claim(tx, ground.program, limit=1)
-    settle(tx, went(first, status=500))
-    (probe,) = claim(tx, ground.program, NOW + 5 * SECOND)
-    settle(tx, went(probe), now=NOW + 5 * SECOND)
-    log = deliveries.of_endpoint(tx, to.id)
-    assert [each.event_id for each in log] == [each.public_id for each in reversed(events)]
-    assert (log[-1].state, log[-1].status, log[-1].tries) == (DeliveryState.WAITING, 500, 1)
-    assert [each.status for each in log if each.state is DeliveryState.DELIVERED] == [204]
-    pages = deliveries.of_endpoint(tx, to.id, limit=2)
-    while more := deliveries.of_endpoint(tx, to.id, before=pages[-1].id, limit=2):
-        pages += more
-    assert pages == log
-    assert len(deliveries.of_endpoint(tx, to.id, state=DeliveryState.WAITING)) == 4 == deliveries.waiting(tx, to.id)
 
 
 def test_a_delivery_s_place_in_the_queue_follows_from_the_others(engine: Engine, ground: Ground) -> None:

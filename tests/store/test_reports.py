@@ -6,9 +6,10 @@ from sqlalchemy import Connection, Engine, event, text
 
 from nftloyalty.domain.intent import IntentState, Kind, SlotState
 from nftloyalty.errors import Unknown
-from nftloyalty.store import index, index_steps, intents, programs, reports, signers, slots
+from nftloyalty.store import deliveries, index, index_steps, intents, programs, reports, signers, slots
 from nftloyalty.store.engine import begin, read
-from nftloyalty.store.reports import ChainReport, IndexReport, LeaseReport, WaitingCount, WaitingLoad
+from nftloyalty.store.reports import ChainReport, EndpointLoad, IndexReport, LeaseReport, WaitingCount, WaitingLoad
+from nftloyalty.store.tables import EndpointState
 from tests.store.build import (
     CHAIN_ID,
     GENESIS,
@@ -26,7 +27,9 @@ from tests.store.build import (
     signed,
     wallet,
 )
+from tests.store.happenings import claim, endpoint, happen, settle, went
 
+SECOND = timedelta(seconds=1)
 ACT = {"what": "end the pause", "to": wallet(1), "data": "0x", "value_wei": "0"}
 
 
@@ -211,6 +214,38 @@ def test_signers_are_reported_in_numbers(engine: Engine) -> None:
     assert (idle.waiting, idle.in_flight, idle.included, idle.oldest_in_flight) == ((), 0, 0, None)
 
 
+def test_webhook_endpoints_are_reported_in_numbers(engine: Engine) -> None:
+    with begin(engine) as tx:
+        ground = prepared(tx)
+        fails, idle, off, gone = (endpoint(tx, ground.program) for _ in range(4))
+        deliveries.disable(tx, off, "by hand", NOW)
+        deliveries.disable(tx, gone, "by hand", NOW, EndpointState.DELETED)
+        happen(tx, ground.program, "m:1", now=NOW - 2 * SECOND)
+        happen(tx, ground.program, "m:1", "m:2", "m:3", now=NOW - SECOND)
+        claimed = claim(tx, ground.program)
+        settle(tx, *(went(each, status=500 if each.endpoint == fails.id else 204) for each in claimed))
+        settle(tx, *(went(each) for each in claim(tx, ground.program)))
+        (probe,) = claim(tx, ground.program, NOW + 5 * SECOND)
+        settle(tx, went(probe, status=500))
+    with read(engine) as tx:
+        assert reports.endpoints_of(tx, ground.chain) == [
+            EndpointLoad(
+                "coffee",
+                fails.public_id,
+                EndpointState.ACTIVE,
+                None,
+                NOW,
+                waiting=4,
+                delivered=0,
+                failed_tries=4,
+                oldest=NOW - 2 * SECOND,
+                oldest_due=NOW + 5 * SECOND,
+            ),
+            EndpointLoad("coffee", idle.public_id, EndpointState.ACTIVE, None, None, 0, 4, 0, None, None),
+            EndpointLoad("coffee", off.public_id, EndpointState.DISABLED, "by hand", None, 0, 0, 0, None, None),
+        ]
+
+
 def test_no_report_on_signers_walks_a_whole_table(engine: Engine) -> None:
     """A scrape every few seconds must not cost more as the years go by."""
     with begin(engine) as tx:
@@ -226,6 +261,7 @@ def test_no_report_on_signers_walks_a_whole_table(engine: Engine) -> None:
             reports.loads_of(tx, chain)
             reports.signers_of(tx, chain)
             reports.indexes_of(tx, chain)
+            reports.endpoints_of(tx, chain)
     finally:
         event.remove(engine, "before_cursor_execute", note)
     statements = [each for each in asked if each[0].startswith("SELECT")]
@@ -238,6 +274,6 @@ def test_no_report_on_signers_walks_a_whole_table(engine: Engine) -> None:
         for statement, parameters in statements:
             explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
             plan = "\n".join(str(row) for row in tx.exec_driver_sql(explain + statement, parameters))
-            for table in ("intents", "slots", "attempts", "positions"):
+            for table in ("intents", "slots", "attempts", "positions", "deliveries", "endpoints"):
                 assert f"SCAN {table}" not in plan, plan
                 assert f"Seq Scan on {table}" not in plan, plan

@@ -51,7 +51,7 @@ def test_a_deleted_endpoint_stays_for_its_log_and_is_listed_no_more(engine: Engi
     with begin(engine) as tx:
         ground = prepared(tx)
         to = endpoint(tx, ground.program)
-        deliveries.disable(tx, to, "by hand", EndpointState.DELETED)
+        deliveries.disable(tx, to, "by hand", NOW, EndpointState.DELETED)
         assert webhooks.list_all(tx, ground.program) == []
         assert again(tx, to).state is EndpointState.DELETED
         assert webhooks.hold_active(tx, [ground.program]) == webhooks.hold_ready(tx, ground.program, NOW) == []

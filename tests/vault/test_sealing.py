@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nftloyalty.errors import KeyProblem
-from nftloyalty.vault.sealing import Seal
+from nftloyalty.vault.sealing import Seal, key_id_of
 from tests.conftest import ROOT
 
 PLAIN = b"the secret of an endpoint"
@@ -175,6 +175,52 @@ def test_with_a_further_key_the_old_ones_still_open(file: Path) -> None:
         assert [seal.unseal(each, ABOUT) for each in (old, new)] == [PLAIN, PLAIN]
     assert file.stat().st_mode & 0o777 == 0o600
     assert len(file.read_bytes().splitlines()) == 2
+
+
+def test_a_further_key_seals_in_every_process_at_once(file: Path) -> None:
+    """Else a key that is dropped could still be sealing somewhere."""
+    here, elsewhere = Seal(file), Seal(file)
+    old = elsewhere.seal(PLAIN, ABOUT)
+    key = here.add_key()
+    assert key_id_of(elsewhere.seal(PLAIN, ABOUT)) == key != key_id_of(old)
+    assert here.key_ids() == [key_id_of(old), key]
+    file.rename(file.with_suffix(".away"))
+    with pytest.raises(KeyProblem, match="there is no key file"):
+        elsewhere.seal(PLAIN, ABOUT)
+
+
+def test_a_dropped_key_opens_nothing_and_the_newest_is_never_dropped(file: Path, tmp_path: Path) -> None:
+    seal = Seal(file)
+    old = seal.seal(PLAIN, ABOUT)
+    seal.add_key()
+    new = seal.seal(PLAIN, ABOUT)
+    link = tmp_path / "link.key"
+    link.symlink_to(file)
+    Seal(link).drop_keys(seal.key_ids())
+    assert link.is_symlink()
+    assert seal.key_ids() == [key_id_of(new)]
+    assert Seal(file).unseal(new, ABOUT) == PLAIN
+    with pytest.raises(KeyProblem, match="does not hold the key"):
+        Seal(file).unseal(old, ABOUT)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["seal.key"]
+
+
+def test_a_key_that_was_replaced_meanwhile_is_not_believed_to_be_added(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal = Seal(file)
+    seal.seal(PLAIN, ABOUT)
+    before = file.read_bytes()
+    whole = Seal._write
+
+    def write(self: Seal, flags: int, line: bytes) -> None:
+        whole(self, flags, line)
+        file.write_bytes(before)
+
+    monkeypatch.setattr(Seal, "_write", write)
+    with pytest.raises(KeyProblem, match="was changed meanwhile"):
+        seal.add_key()
 
 
 def test_a_further_key_that_a_crash_left_unfinished_harms_nothing(file: Path) -> None:

@@ -13,11 +13,12 @@ from sqlalchemy import Engine
 from nftloyalty import __version__
 from nftloyalty.app import claiming
 from nftloyalty.app.indexing import catch_up
-from nftloyalty.store import index, index_steps, signers
+from nftloyalty.store import deliveries, index, index_steps, signers
 from nftloyalty.store.engine import begin, open_engine
 from nftloyalty.web.app import create_watch
 from nftloyalty.web.deps import Service
 from tests.app.build import World, new_wallet
+from tests.store.happenings import claim, endpoint, happen, settle, went
 from tests.web.conftest import serving
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -91,6 +92,27 @@ def test_what_stands_still_is_told(world: World, idle: httpx2.Client) -> None:
     assert "foreign nonce" not in idle.get("/metrics").text
 
 
+def test_webhooks_are_told_by_endpoint(world: World, idle: httpx2.Client) -> None:
+    program, now = world.here.row.id, world.app.now()
+    with begin(world.app.engine) as tx:
+        to, off = endpoint(tx, program), endpoint(tx, program)
+        deliveries.disable(tx, off, "by hand", now)
+        happen(tx, program, "m:1", "m:1", "m:2", "m:2", now=now - timedelta(seconds=30))
+        one, two = claim(tx, program, now)
+        settle(tx, went(one, now), went(two, now, status=500), now=now)
+    found = scraped(idle)
+    mine = {"endpoint": to.public_id, "program": world.program.id}
+    assert value(found, "nftloyalty_webhook_waiting_deliveries", **mine) == 3
+    assert 30 <= value(found, "nftloyalty_webhook_oldest_waiting_seconds", **mine) < 90
+    assert 0 < value(found, "nftloyalty_webhook_failing_seconds", **mine) < 60
+    assert value(found, "nftloyalty_webhook_delivered_total", **mine) == 1
+    assert value(found, "nftloyalty_webhook_failed_tries_total", **mine) == 1
+    assert value(found, "nftloyalty_webhook_disabled", **mine) == 0
+    assert value(found, "nftloyalty_webhook_disabled", endpoint=off.public_id) == 1
+    assert value(found, "nftloyalty_webhook_waiting_deliveries", endpoint=off.public_id) == 0
+    assert "hooks.example" not in idle.get("/metrics").text
+
+
 def test_requests_are_counted_by_route_and_never_by_what_was_asked(idle: httpx2.Client) -> None:
     wallet = new_wallet()
     for _ in range(2):
@@ -135,6 +157,9 @@ def test_a_worker_shows_health_and_numbers_and_nothing_else(world: World) -> Non
 def test_every_number_has_help_a_unit_and_its_line_in_the_guide(world: World, idle: httpx2.Client) -> None:
     world.mint(f"{new_wallet()},gold,never")
     catch_up(world.app, world.here.attached, None)
+    program = world.here.row.id
+    with begin(world.app.engine) as tx:
+        endpoint(tx, program)
     idle.get("/healthz")
     families = scraped(idle)
     rows = {

@@ -67,6 +67,9 @@ def upgrade() -> None:
         sa.Column("failing_since", TIME),
         sa.Column("failures", sa.Integer, server_default="0", nullable=False),
         sa.Column("next_at", TIME),
+        sa.Column("waiting", sa.BigInteger, server_default="0", nullable=False),
+        sa.Column("delivered", sa.BigInteger, server_default="0", nullable=False),
+        sa.Column("failed_tries", sa.BigInteger, server_default="0", nullable=False),
         sa.CheckConstraint("state IN ('active', 'disabled', 'deleted')", name=op.f("ck_endpoints_state_known")),
         sa.ForeignKeyConstraint(["program"], ["programs.id"], name="fk_endpoints_program_programs"),
         sa.PrimaryKeyConstraint("id", name="pk_endpoints"),
@@ -97,7 +100,7 @@ def upgrade() -> None:
         sa.Column("held_by", sa.String(200)),
         sa.Column("held_until", TIME),
         sa.Column("created_at", TIME, nullable=False),
-        sa.Column("delivered_at", TIME),
+        sa.Column("ended_at", TIME),
         sa.CheckConstraint("state IN ('waiting', 'delivered', 'given-up')", name=op.f("ck_deliveries_state_known")),
         sa.ForeignKeyConstraint(["endpoint"], ["endpoints.id"], name="fk_deliveries_endpoint_endpoints"),
         sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_deliveries_event_events"),
@@ -106,7 +109,9 @@ def upgrade() -> None:
     )
     for name, columns, which in (
         ("ix_deliveries_due", ["endpoint", "next_at"], "state = 'waiting' AND next_at IS NOT NULL"),
+        ("ix_deliveries_ended", ["ended_at"], "ended_at IS NOT NULL"),
         ("ix_deliveries_held", ["endpoint"], "held_until IS NOT NULL"),
+        ("ix_deliveries_oldest", ["endpoint", "created_at"], "state = 'waiting'"),
         ("ix_deliveries_waiting", ["endpoint", "object", "event"], "state = 'waiting'"),
     ):
         op.create_index(name, "deliveries", columns, sqlite_where=sa.text(which), postgresql_where=sa.text(which))
