@@ -176,12 +176,21 @@ def _open_postgresql(url: URL) -> Engine:
     url = url.set(drivername="postgresql+psycopg", query=query)
     if password is not None:
         url = url.set(password=password if isinstance(password, str) else password[-1])
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args={} if "connect_timeout" in query else {"connect_timeout": CONNECT_SECONDS},
         hide_parameters=True,
         pool_pre_ping=True,
     )
+    event.listen(engine, "connect", _set_up_postgresql)
+    return engine
+
+
+def _set_up_postgresql(connection: Any, record: object) -> None:
+    # Prepared statements would keep the plan that suited the tables of that day: one made while they are nearly empty
+    # reads all of them, and goes on to, through an airdrop of thousands, until the server happens to analyse them.
+    connection.execute("SET plan_cache_mode = force_custom_plan")
+    connection.commit()
 
 
 def _make_private(file: Path, shown: str) -> None:
