@@ -9,7 +9,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal_column, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 
 from nftloyalty.domain.answer import KEPT_DAYS, AnswerKey, Said
 from nftloyalty.errors import InFlight, KeyReused
@@ -22,6 +33,12 @@ _COLUMNS = (
     answers.c.status,
     answers.c.body,
     answers.c.held_until,
+)
+# Made once: making a statement takes longer than what it asks.
+_OF_KEYS = select(*_COLUMNS).where(
+    answers.c.program == bindparam("of_program"),
+    answers.c.route == bindparam("of_route"),
+    one_of(answers.c.request_key, "keys"),
 )
 
 
@@ -46,10 +63,8 @@ class Hold:
 
 def find(tx: Connection, program: int, route: str, keys: Collection[str]) -> dict[str, AnswerRow]:
     """The rows of these keys; those that nobody used are left out."""
-    query = select(*_COLUMNS).where(
-        answers.c.program == program, answers.c.route == route, one_of(tx, answers.c.request_key, keys)
-    )
-    return {row[0]: _row(*row) for row in tx.execute(query)}
+    asked = {"of_program": program, "of_route": route, "keys": list(keys)}
+    return {row[0]: _row(*row) for row in tx.execute(_OF_KEYS, asked)}
 
 
 def stored(row: AnswerRow, key: AnswerKey) -> Said:

@@ -1,11 +1,13 @@
 """Column types that are the same on SQLite and PostgreSQL, and refuse what would be stored wrongly."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, String, Text, TypeDecorator
+from sqlalchemy import ARRAY, BigInteger, DateTime, Dialect, Integer, String, Text, TypeDecorator
+from sqlalchemy.types import TypeEngine
 
 # An INTEGER PRIMARY KEY is SQLite's own row number, which a BIGINT is not; it is 64 bits wide there all the same.
 RowId = BigInteger().with_variant(Integer(), "sqlite")
@@ -65,6 +67,19 @@ class JsonText(TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)
+
+
+class Texts(TypeDecorator[Sequence[str]]):
+    """Any number of texts in one parameter, for `writing.one_of`."""
+
+    impl = Text()
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(String()))
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> Any:
+        return value if value is None or dialect.name != "sqlite" else json.dumps(list(value))
 
 
 Word = TypeVar("Word", bound=StrEnum)

@@ -113,8 +113,11 @@ def reading_as_of_final(tx: Connection, program: int, wallet: bytes) -> Reading 
 
 
 def position(tx: Connection, program: int) -> PositionRow | None:
-    row = tx.execute(select(positions).where(positions.c.program == program)).one_or_none()
+    row = tx.execute(_POSITION, {"of_program": program}).one_or_none()
     return None if row is None else PositionRow(*row)
+
+
+_POSITION = select(positions).where(positions.c.program == bindparam("of_program"))
 
 
 def positions_of(tx: Connection, chain: int) -> list[PositionRow]:

@@ -45,6 +45,8 @@ _UNFINISHED = intents.c.state.in_(
     ]
 )
 _GROUP = (intents.c.program, intents.c.kind, intents.c.stamp_type)
+# Made once: making a statement takes longer than what it asks.
+_OF_KEYS = select(intents).where(intents.c.chain == bindparam("of_chain"), one_of(intents.c.request_key, "keys"))
 _OF_WAITING = (
     intents.c.id,
     intents.c.public_id,
@@ -317,8 +319,7 @@ def by_keys(tx: Connection, chain: int, keys: Iterable[str]) -> dict[str, Intent
     """The intents of these request keys on this chain; keys nobody asked for are left out. Any number of keys."""
     found: dict[str, IntentRow] = {}
     for chunk in _chunks(keys):
-        query = select(intents).where(intents.c.chain == chain, one_of(tx, intents.c.request_key, chunk))
-        rows = [IntentRow(*row) for row in tx.execute(query)]
+        rows = [IntentRow(*row) for row in tx.execute(_OF_KEYS, {"of_chain": chain, "keys": chunk})]
         found.update((row.request_key, row) for row in rows)
     return found
 
