@@ -19,7 +19,7 @@ from nftloyalty.domain.intent import SlotState
 from nftloyalty.errors import BadInput, DatabaseProblem
 from nftloyalty.store import chains, signers
 from nftloyalty.store.columns import JsonText, OneOf, UtcDateTime, Wei
-from nftloyalty.store.engine import address_of, begin, open_engine, read
+from nftloyalty.store.engine import address_of, begin, beside, open_engine, read
 from nftloyalty.store.tables import chains as chains_table
 from nftloyalty.store.tables import signers as signers_table
 from tests.conftest import PostgreSQL
@@ -268,6 +268,21 @@ def test_a_connection_that_is_cut_is_told_and_the_next_one_works(
     with begin(engine) as tx:
         assert tx.execute(select(chains_table)).all() == []
     engine.dispose()
+    postgresql.drop(name)
+
+
+def test_postgresql_keeps_no_plan_for_a_table_that_has_grown_since(
+    postgresql: PostgreSQL, postgresql_template: str
+) -> None:
+    """Measured with the intake: a plan of the first requests read every row for each one after two batches."""
+    name = postgresql.create(postgresql_template)
+    first = open_engine(postgresql.url(name))
+    second = beside(first)
+    for engine in (first, second):
+        for way in (begin, read):
+            with way(engine) as tx:
+                assert tx.execute(text("SHOW plan_cache_mode")).scalar_one() == "force_custom_plan"
+        engine.dispose()
     postgresql.drop(name)
 
 

@@ -10,9 +10,8 @@ from sqlalchemy import Engine, text
 from nftloyalty.domain.holding import Fact, FactKind
 from nftloyalty.domain.intent import IntentState, Kind
 from nftloyalty.store import index, index_steps, intents, requests
-from nftloyalty.store.engine import begin, open_engine, read
+from nftloyalty.store.engine import begin, read
 from nftloyalty.store.requests import PENDING, STOPPED, Filters
-from tests.conftest import PostgreSQL
 from tests.store.build import (
     NOW,
     Ground,
@@ -245,24 +244,3 @@ def test_who_may_have_a_stamp_again_is_told_as_of_the_final_block(engine: Engine
     with begin(engine) as tx:
         tx.execute(text("UPDATE positions SET incident = 'it stands still'"))
     assert mintable() == (-1, set())
-
-
-def test_what_was_asked_of_an_empty_table_is_not_asked_the_same_way_of_a_full_one(
-    postgresql: PostgreSQL, postgresql_template: str
-) -> None:
-    """Statements that are prepared keep their plan, and nothing tells PostgreSQL that the table has grown."""
-    name = postgresql.create(postgresql_template)
-    engine = open_engine(postgresql.url(name))
-    read_through = text("SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_xact_user_tables WHERE relname = 'intents'")
-    try:
-        with begin(engine) as tx:
-            ground = prepared(tx)
-            for _ in range(12):
-                assert requests.standings(tx, ground.chain, ["a", "b"]) == {}
-            intents.accept_many(tx, [new_intent(ground, number) for number in range(3_000)], NOW)
-            before = tx.execute(read_through).scalar_one()
-            assert requests.standings(tx, ground.chain, ["a", "b"]) == {}
-            assert tx.execute(read_through).scalar_one() == before
-    finally:
-        engine.dispose()
-        postgresql.drop(name)
