@@ -24,7 +24,7 @@ from tests.conftest import ROOT, tool
 from tests.web.conftest import serving, wait_for
 
 HERE = Path(__file__).parent
-GUIDE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").partition("## From other languages")[2]
 BIN = ROOT / ".venv-clients" / "bin"
 MODULES = HERE / "node_modules"
 LONGEST_SECONDS = 120

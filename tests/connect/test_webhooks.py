@@ -58,6 +58,12 @@ def test_the_documented_check_by_hand_works() -> None:
         assert not names["verified"](secret_text(secret), headers, b"[]")
         assert not names["verified"](secret_text(secret), headers | {"webhook-timestamp": "1614265330"}, b"{}")
     assert not names["verified"](secret_text(bytes(32)), headers, b"{}")
+    titled = {name.title(): value for name, value in headers.items()}
+    assert names["verified"](secret_text(new), titled, b"{}")
+    for name in headers:
+        for worse in (None, "", "x", "\u00e4", "v1,\u00e4"):
+            spoilt = {**headers, name: worse} if worse is not None else {k: v for k, v in headers.items() if k != name}
+            assert not names["verified"](secret_text(new), spoilt, b"{}")
 
 
 def test_nothing_goes_out_unsigned() -> None:
