@@ -42,7 +42,7 @@ LAW: Mapping[str, Ring] = {
     "errors": Ring(),
     "logs": Ring(ours=("errors",)),
     "config": Ring(ours=("logs", "errors")),
-    "domain": Ring(ours=("errors",), theirs=("eth_utils",)),
+    "domain": Ring(ours=("errors",), theirs=("eth_hash", "eth_utils")),
     "store": Ring(ours=("domain", "errors"), theirs=("sqlalchemy", "alembic", "psycopg")),
     "chain": Ring(ours=("domain", "errors"), theirs=(*WEB3_FAMILY, "solcx", "orjson")),
     "vault": Ring(

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
+
 from nftloyalty.app.context import App
 from nftloyalty.app.opening import Opened
 from nftloyalty.domain import access
@@ -146,7 +148,11 @@ def rotate(app: App, opened: Opened, key_id: str, overlap: timedelta = USUAL_OVE
             mend=f"if its text was lost, rotate {successor.public_id} and revoke it",
         )
     scopes = [Scope(each) for each in old.scopes]
-    return _make(app, opened, old.name, old.kind, scopes, old.origins, None, replaces=old, old_ends=now + overlap)
+    try:
+        return _make(app, opened, old.name, old.kind, scopes, old.origins, None, replaces=old, old_ends=now + overlap)
+    except IntegrityError:
+        # A key has one successor: somebody else has made it since.
+        raise CantRotate(f"the API key {key_id} is being rotated by somebody else", mend="list the keys") from None
 
 
 def revoke(app: App, opened: Opened, key_id: str) -> KeyRow:

@@ -12,11 +12,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from eth_utils.crypto import keccak
-
 from nftloyalty.chain.abi import decode_error
 from nftloyalty.chain.transport import Transport
 from nftloyalty.domain.address import Address, checksummed
+from nftloyalty.domain.hashing import keccak
 from nftloyalty.domain.refusal import explain
 from nftloyalty.errors import ChainProblem, NodeRefused, NodeUnreachable, Reverted
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from eth_utils.crypto import keccak
-
 from nftloyalty.chain.abi import event_topic
 from nftloyalty.chain.client import Node
+from nftloyalty.domain.hashing import keccak
 from nftloyalty.domain.holding import MEMBERSHIP, Fact, FactKind
 
 Place = tuple[int, int]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import rlp
-from eth_utils.crypto import keccak
 
 from nftloyalty.chain.client import Node
 from nftloyalty.domain.address import Address, checksummed
+from nftloyalty.domain.hashing import keccak
 from nftloyalty.errors import ChainProblem, NodeRefused
 
 _HEX = re.compile(r"0x(?:[0-9a-fA-F]{2})*")

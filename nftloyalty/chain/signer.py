@@ -8,10 +8,10 @@ import rlp
 from eth_keys.backends.coincurve import CoinCurveECCBackend
 from eth_keys.constants import SECPK1_N
 from eth_keys.datatypes import PrivateKey
-from eth_utils.crypto import keccak
 
 from nftloyalty.chain import signatures
 from nftloyalty.domain.address import Address, parse_address
+from nftloyalty.domain.hashing import keccak
 from nftloyalty.errors import KeyProblem
 
 _HALF_N = SECPK1_N // 2

@@ -136,6 +136,7 @@ def server_of(web: Callable[..., Any], proxies: Sequence[object] = ()) -> uvicor
             log_level="warning",
             access_log=False,
             http=PatientProtocol,
+            ws="none",
             proxy_headers=bool(proxies),
             forwarded_allow_ips=[str(each) for each in proxies],
             server_header=False,

@@ -267,7 +267,7 @@ class Loyalty:
                 refused, why = None, type(failure).__name__
             else:
                 if 200 <= status < 300:
-                    return json.loads(content)
+                    return _answer(status, content)
                 refused = Refused(status, _problem(content))
                 if status not in _AGAIN and refused.code != _IN_FLIGHT:
                     raise refused
@@ -286,12 +286,21 @@ class Loyalty:
         )
         try:
             content = answer.read(LARGEST_ANSWER_BYTES)
-            # Else the connection can't be used again.
-            answer.drain_conn()
+            # To its end, else the connection can't be used again; but not to the end of what has none.
+            if answer.read(1):
+                answer.close()
         finally:
             answer.release_conn()
-        retry_after = answer.headers.get("Retry-After", "")
-        return answer.status, content, float(retry_after) if retry_after.isdigit() else 0.0
+        seconds = answer.headers.get("Retry-After", "")
+        return answer.status, content, float(seconds) if seconds.isascii() and seconds.isdigit() else 0.0
+
+
+def _answer(status: int, content: bytes) -> Any:
+    """A good answer. Raises Refused where something between here and the server has answered in its place."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        raise Refused(status, {"title": "what answered is not nftloyalty"}) from None
 
 
 def _problem(content: bytes) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ A connection is kept for the next message to the same endpoint, if the caller sa
 
 import http
 import http.client
+import io
 import socket
 import ssl
 import time
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
@@ -35,6 +37,9 @@ from nftloyalty.errors import BadInput
 DEADLINE_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
 MOST_ANSWER_BYTES = 4096
+MOST_BYTES = 64 * 1024
+"""Of an answer with all that comes before and after it."""
+
 MOST_RETRY_AFTER_SECONDS = 3600
 GONE = 410
 
@@ -198,6 +203,7 @@ class Poster:
             if left <= 0:
                 raise TimeoutError
             connection = self._connection(target, address, left)
+            connection.response_class = _Response
             try:
                 connection.connect()
                 # Were it closed meanwhile, it would open itself again.
@@ -222,6 +228,37 @@ class Poster:
     def _trust(self) -> ssl.SSLContext:
         # Once, when it is first needed: reading all authorities takes longer than a message.
         return self._given_trust or ssl.create_default_context()
+
+
+class _Counted(io.RawIOBase):
+    """Bytes as they come, up to MOST_BYTES. http.client goes on for as long as it is sent announcements (1xx), headers
+    or trailers."""
+
+    def __init__(self, wire: io.RawIOBase) -> None:
+        self._wire = wire
+        self._left = MOST_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._left <= 0:
+            raise http.client.HTTPException("more than anybody needs to say")
+        count = self._wire.readinto(memoryview(buffer)[: self._left])
+        self._left -= count or 0
+        return count
+
+    def close(self) -> None:
+        self._wire.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """Reads no more than MOST_BYTES."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.fp = io.BufferedReader(_Counted(self.fp.detach()))
 
 
 def _seconds(text: str | None) -> int:

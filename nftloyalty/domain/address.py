@@ -2,7 +2,7 @@
 
 import re
 
-from eth_utils.crypto import keccak
+from nftloyalty.domain.hashing import keccak
 
 Address = str
 

@@ -26,7 +26,10 @@ PATIENCE_SECONDS = 5.0
 """How long for the turnstile, and in it: then a writer goes on without, for who holds it may have been stopped."""
 
 LOOK_EVERY_SECONDS = 0.00025
-"""flock itself would wait without an end."""
+"""In the turnstile, where there is one. flock itself would wait without an end."""
+
+QUEUE_LOOKS_EVERY_SECONDS = 0.005
+"""At the turnstile, where there may be many."""
 
 
 class Turns:
@@ -37,16 +40,16 @@ class Turns:
     """
 
     def __init__(self, database: Path) -> None:
-        file = str(database.resolve())
-        self.turnstile = f"{file}-next"
-        self.turn = f"{file}-turn"
+        self._database = database.resolve()
+        self.turnstile = f"{self._database}-next"
+        self.turn = f"{self._database}-turn"
 
     @contextmanager
     def mine(self) -> Iterator[None]:
         """The block is a turn, as far as one can be had."""
-        turnstile = _locked(self.turnstile)
+        turnstile = self._locked(self.turnstile, QUEUE_LOOKS_EVERY_SECONDS)
         try:
-            turn = _locked(self.turn)
+            turn = self._locked(self.turn, LOOK_EVERY_SECONDS)
         finally:
             _leave(turnstile)
         try:
@@ -54,23 +57,31 @@ class Turns:
         finally:
             _leave(turn)
 
+    def _locked(self, path: str, look_every: float) -> int | None:
+        """The file, open and locked for whoever asks, as far as it can be."""
+        if fcntl is None:
+            return None
+        try:
+            handle = self._opened(path)
+        except OSError:  # a folder that can't be written to
+            return None
+        try:
+            give_up = time.monotonic() + PATIENCE_SECONDS
+            while _is_taken(fcntl, handle) and time.monotonic() < give_up:
+                time.sleep(look_every)
+        except BaseException:
+            os.close(handle)
+            raise
+        return handle
 
-def _locked(path: str) -> int | None:
-    """The file, open and locked for whoever asks, as far as it can be."""
-    if fcntl is None:
-        return None
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:  # a folder that can't be written to
-        return None
-    try:
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while _is_taken(fcntl, handle) and time.monotonic() < give_up:
-            time.sleep(LOOK_EVERY_SECONDS)
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
+    def _opened(self, path: str) -> int:
+        # Not through a link: it would make a file wherever that leads.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if os.geteuid() == 0:
+            # As SQLite does with its own: what root makes, the owner's processes must be able to open.
+            owner = self._database.stat()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+        return handle
 
 
 def _is_taken(system: ModuleType, handle: int) -> bool:

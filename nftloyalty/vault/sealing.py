@@ -11,15 +11,16 @@ import contextlib
 import hashlib
 import os
 import secrets
+import stat
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from nftloyalty.errors import KeyProblem
-from nftloyalty.vault.files import sync_folder
+from nftloyalty.vault.files import alone_in, sync_folder
 
 _KEY_BYTES = 32
 _ID_BYTES = 8
@@ -97,7 +98,7 @@ class Seal:
         """Seal with a new key from now on, in every process that uses this file. What was sealed before still opens.
         Returns the new key's id."""
         key = secrets.token_bytes(_KEY_BYTES)
-        with self.__lock:
+        with self.__lock, self._alone():
             self._read()
             self._write(os.O_APPEND, _line(key))
             self._read()
@@ -107,7 +108,7 @@ class Seal:
 
     def drop_keys(self, key_ids: Collection[str]) -> None:
         """Forget these keys, for good; not the newest. What they sealed opens no more."""
-        with self.__lock:
+        with self.__lock, self._alone():
             self._read()
             kept = [key_id for key_id in self.__keys if key_id.hex() not in key_ids or key_id == self.__newest]
             try:
@@ -120,6 +121,7 @@ class Seal:
                 try:
                     _write(draft, os.O_CREAT | os.O_EXCL, b"".join(by_id[key_id] for key_id in kept))
                     os.chown(draft, owner.st_uid, owner.st_gid)
+                    draft.chmod(stat.S_IMODE(owner.st_mode))
                     draft.replace(file)
                 finally:
                     draft.unlink(missing_ok=True)
@@ -127,6 +129,15 @@ class Seal:
             except OSError as failure:
                 raise KeyProblem(f"the key file {self.file} can't be written: {failure.strerror}") from None
             self._read()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else adds or drops keys meanwhile: what one has added, another must not write over."""
+        try:
+            with alone_in(self.file.resolve().parent):
+                yield
+        except OSError as failure:
+            raise KeyProblem(f"the folder of {self.file} can't be used: {failure.strerror}") from None
 
     def _make(self) -> None:
         """The whole file appears under its name, or that of another process does: never one in the place of another."""

@@ -46,8 +46,10 @@ MENDS = {
     "by_proxy": "make an API key, `nftloyalty api-keys create`: from then on every request needs one",
     "foreign_origin": "ask from your own server, not from a page",
 }
-FORWARDED = frozenset({b"x-forwarded-for", b"x-real-ip", b"forwarded"})
-"""What proxies add: the request is somebody else's, whoever the Host header names."""
+FORWARDED = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+)
+"""What proxies add: the request is somebody else's, whoever the Host header names. One that adds none can't be seen."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_NAME = 100

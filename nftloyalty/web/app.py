@@ -186,34 +186,36 @@ class Quick:
     def _plainly_let_in(self, scope: Scope) -> bytes | None:
         """The request's own id, empty if it brings none, and its caller in the scope: the door does not count it once
         more. None where the door must look at it closely."""
-        host = given = authorization = origin = b""
+        host = authorization = origin = given = None
         forwarded = False
         for name, value in scope["headers"]:
             if name == b"host":
-                if host:
+                if host is not None:
                     return None
                 host = value
             elif name == b"authorization":
-                if authorization:
+                if authorization is not None:
                     return None
                 authorization = value
             elif name == b"origin":
+                if origin is not None:
+                    return None
                 origin = value
             elif name in FORWARDED:
                 forwarded = True
             elif name == _REQUEST_ID_HEADER:
-                if given or not _REQUEST_ID.fullmatch(value.decode("latin-1")):
+                if given is not None or not _REQUEST_ID.fullmatch(value.decode("latin-1")):
                     return None
                 given = value
-        caller = self._watch.glance(authorization, origin)
+        caller = self._watch.glance(authorization or b"", origin or b"")
         if caller is HERE:
-            if forwarded or not names_this_machine(b"//" + host):
+            if forwarded or not names_this_machine(b"//" + (host or b"")):
                 return None
         # A page is told more than the answer.
         elif caller is None or caller.publishable or not caller.may(Allowed.CHECKS_READ) or self._rates.of_key(caller):
             return None
         scope[CALLER] = caller
-        return given
+        return given or b""
 
 
 class LimitBody:

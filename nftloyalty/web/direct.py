@@ -71,17 +71,17 @@ _REPLAYED = [(name.lower().encode(), value.encode()) for name, value in REPLAYED
 
 def _plain_key(scope: Scope) -> str:
     """The one Idempotency-Key of a request that is declared as JSON, as every request should be; else empty."""
-    key = media = b""
+    key = media = None
     for name, value in scope["headers"]:
         if name == b"idempotency-key":
-            if key:
+            if key is not None:
                 return ""
             key = value
         elif name == b"content-type":
-            if media:
+            if media is not None:
                 return ""
             media = value
-    return key.decode("latin-1") if declares_json(media.decode("latin-1")) else ""
+    return (key or b"").decode("latin-1") if declares_json((media or b"").decode("latin-1")) else ""
 
 
 class Awaited:

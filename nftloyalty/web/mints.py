@@ -15,6 +15,7 @@ from nftloyalty.app.intake import Intake
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.answer import LONGEST_KEY, Answer, AnswerKey, Said, answer_key
 from nftloyalty.domain.mint import MOST_ITEMS, Reply
+from nftloyalty.errors import BadInput, Problem
 from nftloyalty.web import examples
 from nftloyalty.web.access import needs
 from nftloyalty.web.deps import JSON_BODY, NoIdempotencyKey, NotJson, ReadOnly, Service, ServiceDep
@@ -49,8 +50,8 @@ IdempotencyKey = Annotated[
     str,
     Header(
         alias="Idempotency-Key",
-        min_length=1,
-        max_length=LONGEST_KEY,
+        # Told here and judged by `answer_key`, in the same words whichever way a request goes.
+        json_schema_extra={"minLength": 1, "maxLength": LONGEST_KEY},
         description="A name of your own for this request, such as a random UUID. The same request with the same key is "
         "answered once more as it was, however often it comes.",
         examples=[examples.IDEMPOTENCY_KEY],
@@ -285,9 +286,13 @@ def decoded(raw: bytes) -> object:
 
 
 def key_of(request: Request, key: str, body: object) -> AnswerKey:
-    """Under what the answer to this request is kept. Raises NoIdempotencyKey, and BadInput for one that is none."""
+    """Under what the answer to this request is kept. Raises NoIdempotencyKey, and BadInput for one that is none, or is
+    not the only one."""
     if not key:
         raise NoIdempotencyKey
+    if len(request.headers.getlist("Idempotency-Key")) > 1:
+        what, mend = "is given twice", "one name for each request"
+        raise BadInput("request", [Problem("Idempotency-Key", what, mend)])
     return answer_key(f"{request.method} {request.url.path}", key, body, kept=True)
 
 

@@ -27,12 +27,15 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._heads = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         if self._awaits_head:
             if self._deadline is None:
                 self._deadline = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
@@ -53,10 +56,24 @@ class PatientProtocol(HttpToolsProtocol):
         self._heads += 1
         self._forget_deadline()
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # httptools does not read the body of such a request: what comes of it later would be another request.
+            self._is_deaf = True
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._awaits_head = True
+        self._forget_deadline()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._awaits_head and self._deadline is None and not self.transport.is_closing():
+            # It was answered before its body was read, and nobody else waits for that.
+            self._deadline = self.loop.call_later(BODY_SECONDS, self.transport.close)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Anybody could fill the log with it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()

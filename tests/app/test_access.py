@@ -133,6 +133,25 @@ def test_a_rotated_key_is_good_for_a_while_beside_its_successor(
     assert states == ["expired", "active"]
 
 
+def test_a_key_that_several_rotate_at_once_has_one_successor(there: World, here: Opened) -> None:
+    old = made(there, here)
+    found: list[object] = []
+
+    def rotate() -> None:
+        try:
+            found.append(access.rotate(there.app, here, old.row.public_id))
+        except CantRotate as refused:
+            found.append(refused)
+
+    threads = [threading.Thread(target=rotate) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8 and len([each for each in found if isinstance(each, MadeKey)]) == 1
+    assert len(access.listed(there.app, here)) == 2
+
+
 def test_a_key_is_rotated_once(there: World, here: Opened) -> None:
     old = made(there, here)
     new = access.rotate(there.app, here, old.row.public_id)

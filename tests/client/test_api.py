@@ -15,7 +15,7 @@ from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.powers import sending_keys
 from nftloyalty.app.working import Worker
-from nftloyalty.client import Loyalty, Refused, Unreachable
+from nftloyalty.client import Loyalty, Refused, Unreachable, api
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.web.deps import Service
 from tests.app.build import World, app_of, new_wallet, open_world, settings_of
@@ -270,6 +270,25 @@ def test_pauses_grow_and_heed_the_server(trouble: Trouble, monkeypatch: pytest.M
         assert loyalty.check("0x1")["allowed"]
     bounds = [(0.25, 0.32), (0.5, 0.63), (5, 6.25), (20, 25)]
     assert all(low <= pause <= high for pause, (low, high) in zip(pauses, bounds, strict=True)), pauses
+
+
+def test_what_is_no_answer_of_the_api_is_no_answer(trouble: Trouble) -> None:
+    trouble.answers = [says(200)]
+    with Loyalty(trouble.url) as loyalty, pytest.raises(Refused, match="what answered is not nftloyalty") as refused:
+        loyalty.program()
+    assert (refused.value.status, refused.value.code) == (200, "unknown_answer")
+    trouble.answers = [says(503, BUSY, Retry_After="\u00b2"), says(200, {"allowed": True})]
+    with Loyalty(trouble.url) as loyalty:
+        assert loyalty.check("0x1")["allowed"]
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(trouble: Trouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "LARGEST_ANSWER_BYTES", 100)
+    trouble.answers = [says(200, {"name": "a" * 1000}), says(200, {"allowed": True})]
+    with Loyalty(trouble.url) as loyalty:
+        with pytest.raises(Refused):
+            loyalty.program()
+        assert loyalty.check("0x1")["allowed"]
 
 
 def test_a_redirect_is_not_followed(trouble: Trouble) -> None:

@@ -196,6 +196,28 @@ def test_of_a_long_answer_only_the_beginning_is_read(
     assert time.monotonic() - began < 2
 
 
+def announces_for_ever(handler: Handler, got: Got) -> None:
+    while True:
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+
+def trails_for_ever(handler: Handler, got: Got) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+    while True:
+        handler.wfile.write(b"T: x\r\n" * 1000)
+
+
+@pytest.mark.parametrize(("answer", "taken"), [(announces_for_ever, False), (trails_for_ever, True)])
+def test_who_says_more_than_anybody_needs_is_left_at_once(
+    receiver: Receiver, answer: Callable[[Handler, Got], None], taken: bool
+) -> None:
+    """Until its deadline, sixteen messages to such a one would take a whole core of the worker."""
+    receiver.answer = answer
+    began = time.monotonic()
+    assert Poster(LOOPBACK).post(receiver.url, BODY, HEADERS).taken is taken
+    assert time.monotonic() - began < 2
+
+
 def drips_body(handler: Handler, got: Got) -> None:
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     while True:

@@ -185,3 +185,13 @@ def test_its_files_are_empty_and_for_their_owner_only(written: Engine, file: Pat
     for path in (Path(here.turn), Path(here.turnstile)):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert path.stat().st_size == 0
+
+
+def test_no_file_is_made_through_a_link(file: Path, written: Engine, tmp_path: Path) -> None:
+    for name in ("-next", "-turn"):
+        link = file.with_name(file.name + name)
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / f"elsewhere{name}")
+    with begin(written) as tx:
+        tx.execute(text("UPDATE commits SET number = number + 1"))
+    assert not list(tmp_path.glob("elsewhere*"))

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nftloyalty.errors import KeyProblem
+from nftloyalty.vault import sealing
 from nftloyalty.vault.sealing import Seal, key_id_of
 from tests.conftest import ROOT
 
@@ -221,6 +223,35 @@ def test_a_key_that_was_replaced_meanwhile_is_not_believed_to_be_added(
     monkeypatch.setattr(Seal, "_write", write)
     with pytest.raises(KeyProblem, match="was changed meanwhile"):
         seal.add_key()
+
+
+def test_a_key_that_is_added_while_others_are_dropped_is_not_lost(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, elsewhere = Seal(file), Seal(file)
+    here.seal(PLAIN, ABOUT)
+    here.add_key()
+    added: list[str] = []
+    adding = threading.Thread(target=lambda: added.append(elsewhere.add_key()))
+    write = sealing._write
+
+    def slowly(path: Path, flags: int, content: bytes) -> None:
+        if flags & os.O_EXCL:
+            adding.start()
+            adding.join(timeout=0.3)
+        write(path, flags, content)
+
+    monkeypatch.setattr(sealing, "_write", slowly)
+    here.drop_keys(here.key_ids())
+    adding.join()
+    assert added == Seal(file).key_ids()[-1:]
+
+
+def test_dropping_keys_leaves_the_file_to_those_who_may_read_it(file: Path) -> None:
+    seal = Seal(file)
+    seal.seal(PLAIN, ABOUT)
+    seal.add_key()
+    file.chmod(0o640)
+    seal.drop_keys(seal.key_ids())
+    assert len(seal.key_ids()) == 1 and file.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_further_key_that_a_crash_left_unfinished_harms_nothing(file: Path) -> None:

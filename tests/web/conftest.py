@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
 
 from nftloyalty.app import claiming
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.working import Worker
+from nftloyalty.cli.serving import server_of
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.web.app import create_web
@@ -41,8 +41,8 @@ class Served:
 def serving(service: Service) -> Iterator[httpx2.Client]:
     """A client of a server of its own."""
     with listen("127.0.0.1", 0) as listener:
-        config = uvicorn.Config(create_web(service), log_config=None, access_log=False, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
+        server = server_of(create_web(service))
+        server.config.timeout_graceful_shutdown = 1
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
         thread.start()
         try:

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from nftloyalty.app import access
+from nftloyalty.app.intake import Intake
 from nftloyalty.app.opening import Opened
 from nftloyalty.cli.serving import server_of
 from nftloyalty.devchain.server import listen
@@ -151,7 +152,8 @@ def serving(service: Service) -> Iterator[tuple[httpx2.Client, tuple[str, int]]]
 
 @pytest.fixture(scope="module")
 def address(world: World, keys: Keys) -> Iterator[tuple[str, int]]:
-    with serving(Service(world.app, world.here, None)) as (_, address):
+    here = world.here
+    with Intake(world.app, here) as intake, serving(Service(world.app, here, None, intake=intake)) as (_, address):
         yield address
 
 
@@ -203,7 +205,7 @@ def test_every_route_for_every_caller(world: World, keys: Keys, client: httpx2.C
         url = path.format_map({name: places.get(name, "none") for name in _names(path)})
         for caller, headers in keys.headers.items():
             body: dict[str, str] | None = {} if method in ("POST", "PATCH", "PUT") else None
-            answer = client.request(method, url, headers=headers, json=body)
+            answer = client.request(method, url, headers={**headers, "Idempotency-Key": "k"}, json=body)
             refused = expected(caller, NEEDED[method, path])
             if refused is None:
                 # What it asked for may be wrong all the same.
@@ -455,6 +457,58 @@ def test_a_head_without_end_is_refused(address: tuple[str, int]) -> None:
                 # It was closed while we were still sending, and the answer with it.
                 return
         assert found.startswith(b"HTTP/1.1 431")
+
+
+UPGRADE = b"Host: 127.0.0.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAMAAABk\r\n"
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"anything"])
+@pytest.mark.parametrize("path", [b"/healthz", b"/v1/gate", b"/v1/mints", b"/v1/check/0x" + b"1" * 40])
+def test_the_body_of_a_request_that_asks_for_another_protocol_is_no_request(
+    address: tuple[str, int], keys: Keys, protocol: bytes, path: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    hidden = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Swallow: "
+    method = b"GET" if b"check" in path else b"POST"
+    head = method + b" " + path + b" HTTP/1.1\r\n" + UPGRADE % protocol + b"Content-Length: %d\r\n\r\n" % len(hidden)
+    with closing(socket.create_connection(address, timeout=10)) as connection:
+        connection.sendall(head)
+        time.sleep(0.05)
+        try:
+            connection.sendall(hidden)
+            time.sleep(0.05)
+            connection.sendall(b"\r\nAuthorization: someone's\r\n\r\n")
+        except ConnectionError:
+            pass
+        try:
+            found = answered(connection)
+        except ConnectionError:
+            return
+    assert found.count(b"HTTP/1.1 ") == 1 and b"HTTP/1.1 101" not in found
+    # Anybody could fill the log.
+    assert "pgrade" not in caplog.text
+
+
+def test_who_was_answered_and_goes_on_sending_is_not_listened_to_for_ever(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "BODY_SECONDS", 0.4)
+    with closing(socket.create_connection(address, timeout=10)) as connection:
+        connection.sendall(POST + b"Content-Length: 1000\r\n\r\n")
+        assert b" 401 " in connection.recv(65536)
+        since = time.monotonic()
+        with suppress(ConnectionError):
+            for _ in range(80):
+                connection.sendall(b" ")
+                time.sleep(0.05)
+        assert time.monotonic() - since < 3
+
+
+def test_two_keys_are_nobodys_even_if_one_is_empty(keys: Keys, client: httpx2.Client) -> None:
+    good = keys.headers["admin"]["Authorization"]
+    for path in ("/v1/program", "/v1/check/0x" + "1" * 40):
+        for first, second in (("", good), (good, ""), (good, good)):
+            answer = client.get(path, headers=[("Authorization", first), ("Authorization", second)])
+            assert answer.status_code == 401, (path, first == good, second == good)
 
 
 @pytest.mark.parametrize("size", [31_000, 33_000, 60_000])

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -465,6 +466,16 @@ def test_it_answers_to_this_machine_only(here: Till) -> None:
     path = "/v1/check/0x" + GOLD.hex()
     problem_of(here.client.get(path, headers={"Host": "evil.example"}), 400, "wrong_host")
     problem_of(here.client.get(path, headers={"Host": "a" * 5000}), 400, "wrong_host")
+    for hosts in (("", "127.0.0.1"), ("127.0.0.1", ""), ("127.0.0.1", "evil.example")):
+        # A proper client sends one.
+        connection = HTTPConnection(here.client.base_url.host, here.client.base_url.port)
+        connection.putrequest("GET", path, skip_host=True)
+        for host in hosts:
+            connection.putheader("Host", host)
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (400, "wrong_host"), hosts
+        connection.close()
     for proxys in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):
         problem_of(here.client.get(path, headers={proxys: "203.0.113.7"}), 403, "by_proxy")
     assert here.client.get(path, headers={"Host": "localhost:8000"}).status_code == 200

@@ -103,7 +103,9 @@ def test_both_ways_answer_alike(
     [
         ([("Idempotency-Key", "k")], 415, "wrong_media_type"),
         ([*SHORT], 400, "idempotency_key_missing"),
-        ([*SHORT, ("Idempotency-Key", "")], 422, "bad_input"),
+        ([*SHORT, ("Idempotency-Key", "")], 400, "idempotency_key_missing"),
+        ([*SHORT, ("Idempotency-Key", "a"), ("Idempotency-Key", "b")], 422, "bad_input"),
+        ([*SHORT, ("Idempotency-Key", ""), ("Idempotency-Key", "b")], 400, "idempotency_key_missing"),
         ([*SHORT, ("Idempotency-Key", "k" * 256)], 422, "bad_input"),
         ([*SHORT, ("Idempotency-Key", "\u00e9")], 422, "bad_input"),
         ([("Content-Type", "text/plain"), ("Idempotency-Key", "k")], 415, "wrong_media_type"),
@@ -116,6 +118,14 @@ def test_what_is_not_plain_is_refused_as_for_all_routes(
     sent = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     answer = client.post("/v1/mints", content=content, headers=sent)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+
+
+def test_a_key_that_can_be_none_is_told_in_the_same_words_both_ways(client: httpx2.Client) -> None:
+    said = [
+        client.post("/v1/mints", content=CARD % new_wallet().encode(), headers=[*way, ("Idempotency-Key", "k" * 256)])
+        for way in (SHORT, LONG)
+    ]
+    assert said[0].json()["errors"] == said[1].json()["errors"]
 
 
 def test_another_kind_of_json_is_json(client: httpx2.Client) -> None:
