@@ -9,14 +9,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from types import TracebackType
 
 from nftloyalty.app.claiming import relay_key
 from nftloyalty.app.context import App
 from nftloyalty.app.keyring import address_of
 from nftloyalty.app.opening import Opened
-from nftloyalty.app.taking import Asked, Batch, BatchTold, One, Refused, Told, new_intent, take, take_batch
+from nftloyalty.app.taking import Asked, Batch, BatchTold, One, Outcome, Refused, Told, new_intent, take, take_batch
 from nftloyalty.domain.address import Address
 from nftloyalty.domain.answer import Answer, AnswerKey
 from nftloyalty.domain.mint import Mint, read_batch, read_card, read_stamp
@@ -90,51 +89,54 @@ class Intake:
         """How many requests wait now."""
         return len(self._waiting)
 
-    def card(self, body: object, told: Told, key: AnswerKey | None = None) -> "Future[Answer]":
+    def card(self, body: object, told: Told, key: AnswerKey | None, outcome: Outcome) -> None:
         """A card, as `read_card` reads it. The same card again is answered with the same intent.
 
-        The future has the answer, or raises BadInput, AskedOtherwise, KeyReused or DatabaseProblem. Raises IntakeFull.
+        The outcome is the answer, or BadInput, AskedOtherwise, KeyReused or DatabaseProblem. Raises IntakeFull.
         """
-        return self._one(read_card, body, told, key)
+        self._one(read_card, body, told, key, outcome)
 
-    def stamp(self, body: object, told: Told, key: AnswerKey | None = None) -> "Future[Answer]":
+    def stamp(self, body: object, told: Told, key: AnswerKey | None, outcome: Outcome) -> None:
         """A stamp, as `read_stamp` reads it; the rest as for `card`."""
-        return self._one(read_stamp, body, told, key)
+        self._one(read_stamp, body, told, key, outcome)
 
-    def batch(self, body: object, told: BatchTold, key: AnswerKey | None = None) -> "Future[Answer]":
+    def batch(self, body: object, told: BatchTold, key: AnswerKey | None, outcome: Outcome) -> None:
         """Many of one kind, as `read_batch` reads them, on the calling thread: ten thousand keep it busy for a tenth of
         a second. All are taken in or none; what was asked for before, also otherwise, is told item by item.
 
-        Raises IntakeFull, and its future as for `card`, but never AskedOtherwise.
+        Raises IntakeFull; the outcome as for `card`, but never AskedOtherwise.
         """
         self._check_room()
         try:
             mints = read_batch(body, self._opened.program, self._app.now(), self._contracts)
         except BadInput as refusal:
-            return self._refuse(key, refusal)
+            self._refuse(key, refusal, outcome)
+            return
         new = [new_intent(self._app, self._opened, self._signer, mint) for mint in mints]
         first = mints[0]
-        return self._ask(Batch(key, self._app.new_id("bat"), first.kind, first.stamp_type, new, told))
+        self._ask(Batch(key, self._app.new_id("bat"), first.kind, first.stamp_type, new, told, outcome))
 
     # Of the callers' threads.
 
-    def _one(self, reader: Callable[..., Mint], body: object, told: Told, key: AnswerKey | None) -> "Future[Answer]":
+    def _one(
+        self, reader: Callable[..., Mint], body: object, told: Told, key: AnswerKey | None, outcome: Outcome
+    ) -> None:
         self._check_room()
         try:
             mint = reader(body, self._opened.program, self._app.now(), self._contracts)
         except BadInput as refusal:
-            return self._refuse(key, refusal)
-        return self._ask(One(key, new_intent(self._app, self._opened, self._signer, mint), told))
+            self._refuse(key, refusal, outcome)
+            return
+        self._ask(One(key, new_intent(self._app, self._opened, self._signer, mint), told, outcome))
 
-    def _refuse(self, key: AnswerKey | None, refusal: LoyaltyError) -> "Future[Answer]":
+    def _refuse(self, key: AnswerKey | None, refusal: LoyaltyError, outcome: Outcome) -> None:
         if key is not None:
             # It may have been right once: an expiry passes, a stamp's time ends. Its key knows what was answered then.
-            return self._ask(Refused(key, refusal))
-        refused: Future[Answer] = Future()
-        refused.set_exception(refusal)
-        return refused
+            self._ask(Refused(key, refusal, outcome))
+        else:
+            outcome.set_exception(refusal)
 
-    def _ask(self, asked: Asked) -> "Future[Answer]":
+    def _ask(self, asked: Asked) -> None:
         with self._wake:
             self._check_room()
             if isinstance(asked, Batch):
@@ -143,7 +145,6 @@ class Intake:
                 self._batches += 1
             self._waiting.append(asked)
             self._wake.notify()
-        return asked.future
 
     def _check_room(self) -> None:
         if self._stopping:
@@ -156,7 +157,7 @@ class Intake:
     def _work(self) -> None:
         while together := self._next():
             # From here on a request can't be called back any more.
-            self._carry_out([asked for asked in together if asked.future.set_running_or_notify_cancel()])
+            self._carry_out([asked for asked in together if asked.outcome.set_running_or_notify_cancel()])
 
     def _next(self) -> list[Asked]:
         """What goes into one transaction: a batch by itself, or the requests before the next one. Empty = the end."""
@@ -197,6 +198,6 @@ class Intake:
             results = [failure]
         for asked, result in zip(together, results, strict=True):
             if isinstance(result, Exception):
-                asked.future.set_exception(result)
+                asked.outcome.set_exception(result)
             else:
-                asked.future.set_result(result)
+                asked.outcome.set_result(result)

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
@@ -32,6 +31,14 @@ BatchTold = Callable[[Mapping[str, Any]], Said]
 """As `Told`, of a batch as `batching.described_batch` tells it."""
 
 
+class Outcome(Protocol):
+    """What is told of what became of a request, as a Future is."""
+
+    def set_running_or_notify_cancel(self) -> bool: ...
+    def set_result(self, result: Answer) -> None: ...
+    def set_exception(self, exception: BaseException | None) -> None: ...
+
+
 @dataclass(slots=True)
 class One:
     """A request for one card or stamp. `new` is its intent as it is if nothing was asked before."""
@@ -39,7 +46,7 @@ class One:
     key: AnswerKey | None
     new: NewIntent
     told: Told
-    future: "Future[Answer]" = field(default_factory=Future)
+    outcome: Outcome
 
 
 @dataclass(slots=True)
@@ -52,7 +59,7 @@ class Batch:
     stamp_type: int
     new: Sequence[NewIntent]
     told: BatchTold
-    future: "Future[Answer]" = field(default_factory=Future)
+    outcome: Outcome
 
 
 @dataclass(slots=True)
@@ -61,7 +68,7 @@ class Refused:
 
     key: AnswerKey
     refusal: LoyaltyError
-    future: "Future[Answer]" = field(default_factory=Future)
+    outcome: Outcome
 
 
 Asked = One | Batch | Refused

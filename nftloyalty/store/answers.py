@@ -15,7 +15,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    insert,
     literal_column,
     select,
     tuple_,
@@ -25,7 +24,7 @@ from sqlalchemy import (
 from nftloyalty.domain.answer import KEPT_DAYS, AnswerKey, Said
 from nftloyalty.errors import InFlight, KeyReused
 from nftloyalty.store.tables import answers
-from nftloyalty.store.writing import MANY, insert_new, one_of
+from nftloyalty.store.writing import MANY, insert_many, insert_new, one_of
 
 _COLUMNS = (
     answers.c.request_key,
@@ -94,7 +93,7 @@ def add(tx: Connection, program: int, said: Sequence[tuple[AnswerKey, Said]], no
             }
             for key, answer in said
         ]
-        tx.execute(insert(answers), rows)
+        insert_many(tx, answers, rows)
 
 
 def hold(tx: Connection, program: int, key: AnswerKey, now: datetime, seconds: float) -> Hold | Said:

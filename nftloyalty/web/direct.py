@@ -7,24 +7,21 @@ mended and told as it is for all routes. Both ways ask the same intake, with the
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nftloyalty.app.intake import Intake
-from nftloyalty.app.taking import Told
 from nftloyalty.domain.access import Caller
-from nftloyalty.domain.answer import Answer, AnswerKey, answer_key
+from nftloyalty.domain.answer import Answer, answer_key
 from nftloyalty.errors import LoyaltyError
 from nftloyalty.web import errors
 from nftloyalty.web.access import CALLER
 from nftloyalty.web.deps import declares_json
-from nftloyalty.web.mints import NEEDED, REPLAYED, decoded, told
-
-_Ask = Callable[[object, Told, AnswerKey | None], "Future[Answer]"]
+from nftloyalty.web.mints import NEEDED, REPLAYED, Ask, decoded, told
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Direct:
 
     def __init__(self, app: ASGIApp, intake: Intake | None) -> None:
         self.app = app
-        asks: Mapping[str, _Ask] = {"/v1/mints": intake.card, "/v1/stamps": intake.stamp} if intake is not None else {}
+        asks: Mapping[str, Ask] = {"/v1/mints": intake.card, "/v1/stamps": intake.stamp} if intake is not None else {}
         self._asks = {path: (ask, _Route(path), f"POST {path}") for path, ask in asks.items()}
         self._awaited = Awaited()
 
@@ -54,7 +51,9 @@ class Direct:
         message = await receive()
         try:
             body = decoded(message.get("body", b""))
-            answer = await self._awaited.result(ask(body, told, answer_key(route, key, body, kept=True)))
+            outcome = self._awaited.outcome()
+            ask(body, told, answer_key(route, key, body, kept=True), outcome)
+            answer = await outcome.here
         except LoyaltyError as failure:
             await errors.of(failure)(scope, receive, send)
             return
@@ -85,35 +84,54 @@ def _plain_key(scope: Scope) -> str:
 
 
 class Awaited:
-    """Waits on a loop for what another thread brings about. What that thread does for many at once wakes the loop once:
-    to be woken takes each of both threads longer than to be told."""
+    """Outcomes that a loop waits for and another thread brings about. What that thread does for many at once wakes the
+    loop once: to be woken takes each of both threads longer than to be told."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._done: list[tuple[asyncio.Future[Answer], Future[Answer]]] = []
+        self._done: list[tuple[asyncio.Future[Answer], Answer | BaseException]] = []
 
-    async def result(self, future: "Future[Answer]") -> Answer:
-        """Its result, or raises what it raises. If the caller is cancelled, it goes on all the same."""
-        loop = asyncio.get_running_loop()
-        here: asyncio.Future[Answer] = loop.create_future()
-        future.add_done_callback(lambda done: self._tell(loop, here, done))
-        return await here
+    def outcome(self) -> "AwaitedOutcome":
+        """To be asked for in the loop."""
+        return AwaitedOutcome(self, asyncio.get_running_loop())
 
-    def _tell(self, loop: asyncio.AbstractEventLoop, here: "asyncio.Future[Answer]", done: "Future[Answer]") -> None:
+    def tell(self, to: "AwaitedOutcome", result: Answer | BaseException) -> None:
+        """From any thread."""
         with self._lock:
-            self._done.append((here, done))
+            self._done.append((to.here, result))
             first = len(self._done) == 1
         if first:
-            loop.call_soon_threadsafe(self._settle)
+            # A loop that has ended has nobody who waits; whoever tells goes on.
+            with suppress(RuntimeError):
+                to.loop.call_soon_threadsafe(self._settle)
 
     def _settle(self) -> None:
         with self._lock:
             settled, self._done = self._done, []
-        for here, done in settled:
+        for here, result in settled:
             if here.cancelled():
                 continue
-            failure = done.exception()
-            if failure is not None:
-                here.set_exception(failure)
+            if isinstance(result, BaseException):
+                here.set_exception(result)
             else:
-                here.set_result(done.result())
+                here.set_result(result)
+
+
+class AwaitedOutcome:
+    """`here` is what is awaited. If whoever awaits it is cancelled, the request is carried out all the same."""
+
+    __slots__ = ("_awaited", "here", "loop")
+
+    def __init__(self, awaited: Awaited, loop: asyncio.AbstractEventLoop) -> None:
+        self._awaited = awaited
+        self.loop = loop
+        self.here: asyncio.Future[Answer] = loop.create_future()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        return True
+
+    def set_result(self, result: Answer) -> None:
+        self._awaited.tell(self, result)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        self._awaited.tell(self, exception or RuntimeError("nothing became of it"))

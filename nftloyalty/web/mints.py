@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nftloyalty.app import batching
 from nftloyalty.app.intake import Intake
+from nftloyalty.app.taking import Outcome
 from nftloyalty.domain.access import Scope
 from nftloyalty.domain.answer import LONGEST_KEY, Answer, AnswerKey, Said, answer_key
 from nftloyalty.domain.mint import MOST_ITEMS, Reply
@@ -157,7 +158,8 @@ def _known(example: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
     return {200: told[200] | {"model": MintOut}}
 
 
-_Ask = Callable[[object, Any, AnswerKey | None], "Future[Answer]"]
+Ask = Callable[[object, Any, AnswerKey | None, Outcome], None]
+"""`Intake.card` or `Intake.stamp`."""
 
 
 @router.post(
@@ -212,12 +214,14 @@ async def batch(request: Request, service: ServiceDep, key: IdempotencyKey = "")
     intake = _intake(service)
     raw = await request.body()
 
-    def ask() -> "Future[Answer]":
+    def ask(outcome: Outcome) -> None:
         body = decoded(raw)
-        return intake.batch(body, _told_batch, key_of(request, key, body))
+        intake.batch(body, _told_batch, key_of(request, key, body), outcome)
 
+    answer: Future[Answer] = Future()
     # Thousands of items are read on a thread: others are answered meanwhile.
-    return _response(await asyncio.wrap_future(await asyncio.to_thread(ask)))
+    await asyncio.to_thread(ask, answer)
+    return _response(await asyncio.wrap_future(answer))
 
 
 @router.get(
@@ -265,9 +269,11 @@ def batch_items(
     return {"items": found.items, "cursor": found.cursor}
 
 
-async def _one(request: Request, ask: _Ask, key: str) -> Response:
+async def _one(request: Request, ask: Ask, key: str) -> Response:
     body = decoded(await request.body())
-    return _response(await asyncio.wrap_future(ask(body, told, key_of(request, key, body))))
+    answer: Future[Answer] = Future()
+    ask(body, told, key_of(request, key, body), answer)
+    return _response(await asyncio.wrap_future(answer))
 
 
 def _intake(service: Service) -> Intake:

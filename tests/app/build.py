@@ -1,6 +1,7 @@
 """Programs that are open on a chain, with everything around them, for the tests of the outer rings."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -18,6 +19,7 @@ from nftloyalty.chain.contracts import Membership
 from nftloyalty.chain.signer import LocalSigner
 from nftloyalty.config import Settings, from_environment
 from nftloyalty.domain.address import Address
+from nftloyalty.domain.answer import Answer, AnswerKey, Said
 from nftloyalty.domain.program import Program
 from nftloyalty.domain.program_file import read_program
 from nftloyalty.domain.words import card_item
@@ -213,3 +215,12 @@ class Clock:
 
     def forward(self, step: timedelta) -> None:
         self._ahead += step
+
+
+def request(
+    way: Callable[..., None], body: object, told: Callable[..., Said], key: AnswerKey | None = None
+) -> "Future[Answer]":
+    """What an intake makes of a request."""
+    outcome: Future[Answer] = Future()
+    way(body, told, key, outcome)
+    return outcome

@@ -25,6 +25,7 @@ from nftloyalty.store.intents import IntentRow, NewIntent
 from nftloyalty.store.tables import Phase, answers, batches
 from nftloyalty.store.tables import intents as intent_table
 from tests.app.books import books, ground_of
+from tests.app.build import request
 from tests.domain.build import wallet
 from tests.store.build import NOW, include, run_together, sent, waiting_cards
 
@@ -63,7 +64,7 @@ def key_of(key: str, body: object, route: str = MINTS) -> AnswerKey:
 
 
 def ask(taking: Intake, body: Any, key: str = "") -> "Future[Answer]":
-    return taking.card(body, told, key_of(key, body) if key else None)
+    return request(taking.card, body, told, key_of(key, body) if key else None)
 
 
 def result(future: "Future[Answer]") -> dict[str, Any]:
@@ -127,7 +128,7 @@ def test_a_card_becomes_an_intent_with_the_key_that_a_file_gives_it(engine: Engi
 def test_a_stamp_becomes_an_intent(engine: Engine) -> None:
     app, opened = books(engine)
     with Intake(app, opened) as taking:
-        found = result(taking.stamp(a_stamp(1), told))
+        found = result(request(taking.stamp, a_stamp(1), told))
     (row,) = rows(engine)
     assert (row.kind, row.stamp_type, row.args) == (Kind.MINT_STAMP, 1, {})
     assert (found["intent"]["stamp"], found["intent"]["tier"]) == ("latte", None)
@@ -179,7 +180,7 @@ def test_bad_requests_are_named_and_leave_nothing(engine: Engine) -> None:
             ask(taking, a_card(1, wallet="0x1", tier="x")),
             ask(taking, a_card(1, wallet="0x1"), "k"),
             ask(taking, a_card(1, wallet=opened.row.membership)),
-            taking.stamp({"wallet": wallet(1), "stamp": "old"}, told),
+            request(taking.stamp, {"wallet": wallet(1), "stamp": "old"}, told),
         ]
         places = []
         for each in asked:
@@ -212,7 +213,7 @@ def test_another_body_under_the_same_key_is_refused(engine: Engine) -> None:
             with pytest.raises(KeyReused):
                 ask(taking, body, "k").result(30)
         body = a_stamp(2)
-        assert result(taking.stamp(body, told, key_of("k", body, "POST /v1/stamps")))["reply"] == "accepted"
+        assert result(request(taking.stamp, body, told, key_of("k", body, "POST /v1/stamps")))["reply"] == "accepted"
     assert len(rows(engine)) == 2
 
 
@@ -254,7 +255,7 @@ def test_each_of_those_taken_in_together_gets_its_own_answer(engine: Engine) -> 
                 "known": ask(taking, a_card(9)),
                 "bad": ask(taking, a_card(4, tier="x"), "d"),
                 "bad, key in use": ask(taking, a_card(4, tier="x"), "a"),
-                "stamp": taking.stamp(a_stamp(1), told),
+                "stamp": request(taking.stamp, a_stamp(1), told),
             }
 
     def outcome(future: "Future[Answer]") -> str:
@@ -307,7 +308,7 @@ def test_one_that_can_not_be_answered_fails_alone_and_leaves_nothing(engine: Eng
     with Intake(app, opened) as taking:
         with together(taking):
             good = [ask(taking, a_card(number), str(number)) for number in range(3)]
-            bad = taking.card(a_card(7), broken, key_of("bad", a_card(7)))
+            bad = request(taking.card, a_card(7), broken, key_of("bad", a_card(7)))
             good += [ask(taking, a_card(number), str(number)) for number in range(3, 6)]
         assert [result(each)["reply"] for each in good] == ["accepted"] * 6
         with pytest.raises(ZeroDivisionError):
@@ -380,7 +381,7 @@ def test_two_processes_at_once_make_one_intent_of_each(engine: Engine, migrated_
                     body = a_card(number)
                     got[number].add(ask(takings[place % 2], body, f"k{number}").result(60).said)
                 batch = a_batch(*(a_card(100 + (place + step) % 10) for step in range(10)))
-                takings[place % 2].batch(batch, batch_told).result(60)
+                request(takings[place % 2].batch, batch, batch_told).result(60)
 
             return asking
 
@@ -411,11 +412,11 @@ def test_more_batches_than_may_wait_are_refused(engine: Engine, monkeypatch: pyt
     app, opened = books(engine)
     with Intake(app, opened) as taking:
         with together(taking):
-            asked = [taking.batch(a_batch(a_card(1)), batch_told), ask(taking, a_card(2))]
+            asked = [request(taking.batch, a_batch(a_card(1)), batch_told), ask(taking, a_card(2))]
             with pytest.raises(IntakeFull, match="too many batches"):
-                taking.batch(a_batch(a_card(3)), batch_told)
+                request(taking.batch, a_batch(a_card(3)), batch_told)
         wait(asked, 30)
-        taking.batch(a_batch(a_card(3)), batch_told).result(30)
+        request(taking.batch, a_batch(a_card(3)), batch_told).result(30)
     assert len(rows(engine)) == 3
 
 
@@ -460,10 +461,10 @@ def test_a_batch_is_taken_in_whole_and_tells_what_became_of_each_item(engine: En
         with begin(engine) as tx:
             intents.reject(tx, [intents.get(tx, rejected).id], NOW, code=5)
         key = key_of("k", body, "POST /v1/batches")
-        answer = taking.batch(body, batch_told, key).result(30)
-        assert taking.batch(body, batch_told, key).result(30) == replace(answer, replayed=True)
+        answer = request(taking.batch, body, batch_told, key).result(30)
+        assert request(taking.batch, body, batch_told, key).result(30) == replace(answer, replayed=True)
         with pytest.raises(KeyReused):
-            taking.batch(a_batch(a_card(7)), batch_told, replace(key, fingerprint=b"")).result(30)
+            request(taking.batch, a_batch(a_card(7)), batch_told, replace(key, fingerprint=b"")).result(30)
     batch = json.loads(answer.said.body)
     assert batch["replies"] == {"accepted": 3, "again": 1, "known": 1, "asked_otherwise": 1}
     assert (batch["total"], batch["kind"], batch["stamp"]) == (6, "mint-card", None)
@@ -489,7 +490,7 @@ def test_a_batch_is_taken_in_whole_and_tells_what_became_of_each_item(engine: En
 def test_a_batch_tells_how_far_it_is(engine: Engine) -> None:
     app, opened = books(engine)
     with Intake(app, opened) as taking:
-        batch = json.loads(taking.batch(a_batch(*map(a_card, range(5))), batch_told).result(30).said.body)
+        batch = json.loads(request(taking.batch, a_batch(*map(a_card, range(5))), batch_told).result(30).said.body)
         ask(taking, a_card(9)).result(30)
     ground = ground_of(engine, opened)
     with begin(engine) as tx:
@@ -520,7 +521,7 @@ def test_a_batch_with_one_bad_item_changes_nothing(engine: Engine) -> None:
         body = a_batch(a_card(0), a_card(1, tier="x"), a_card(0))
         for key in (None, key_of("k", body, "POST /v1/batches")):
             with pytest.raises(BadInput) as refused:
-                taking.batch(body, batch_told, key).result(30)
+                request(taking.batch, body, batch_told, key).result(30)
             assert [problem.place for problem in refused.value.problems] == ["/items/1/tier", "/items/2/wallet"]
     assert (rows(engine), count(engine, batches), count(engine, answers)) == ([], 0, 0)
 
@@ -529,7 +530,7 @@ def test_a_batch_of_stamps(engine: Engine) -> None:
     app, opened = books(engine)
     body = {"kind": "mint-stamp", "stamp": "latte", "items": [{"wallet": wallet(1)}, {"wallet": wallet(2)}]}
     with Intake(app, opened) as taking:
-        batch = json.loads(taking.batch(body, batch_told).result(30).said.body)
+        batch = json.loads(request(taking.batch, body, batch_told).result(30).said.body)
     assert batch["stamp"] == "latte"
     assert [(row.kind, row.stamp_type) for row in rows(engine)] == [(Kind.MINT_STAMP, 1)] * 2
 
@@ -540,9 +541,9 @@ def test_a_batch_waits_behind_what_came_before_it_and_the_others_behind_it(engin
         with together(taking):
             asked = [
                 ask(taking, a_card(1)),
-                taking.batch(a_batch(a_card(1), a_card(2)), batch_told),
+                request(taking.batch, a_batch(a_card(1), a_card(2)), batch_told),
                 ask(taking, a_card(2)),
-                taking.batch(a_batch(a_card(2), a_card(3)), batch_told),
+                request(taking.batch, a_batch(a_card(2), a_card(3)), batch_told),
             ]
         replies = [json.loads(each.result(30).said.body) for each in asked]
     assert [replies[0]["reply"], replies[2]["reply"]] == ["accepted", "known"]
@@ -558,7 +559,7 @@ def test_pages_of_what_was_asked_for(engine: Engine) -> None:
     with Intake(app, opened) as taking:
         with together(taking):
             asked = [ask(taking, a_card(number)) for number in range(5)]
-            asked.append(taking.stamp(a_stamp(2), told))
+            asked.append(request(taking.stamp, a_stamp(2), told))
         ids = [result(each)["intent"]["id"] for each in asked]
     with begin(engine) as tx:
         intents.cancel(tx, [rows(engine)[0].id], NOW)

@@ -17,7 +17,7 @@ from nftloyalty.domain.roster import Outcome
 from nftloyalty.errors import AskedOtherwise
 from nftloyalty.store import intents
 from nftloyalty.store.engine import read
-from tests.app.build import World, new_wallet
+from tests.app.build import World, new_wallet, request
 
 
 def quiet() -> None:
@@ -31,7 +31,7 @@ def told(reply: Reply, intent: Mapping[str, Any]) -> Said:
 def card(world: World, wallet: str, tier: str = "gold") -> dict[str, Any]:
     with Intake(world.app, world.here) as taking:
         found: dict[str, Any] = json.loads(
-            taking.card({"wallet": wallet, "tier": tier, "expiry": None}, told).result(30).said.body
+            request(taking.card, {"wallet": wallet, "tier": tier, "expiry": None}, told).result(30).said.body
         )
     return found
 
@@ -39,7 +39,7 @@ def card(world: World, wallet: str, tier: str = "gold") -> dict[str, Any]:
 def stamp(world: World, wallet: str) -> dict[str, Any]:
     with Intake(world.app, world.here) as taking:
         found: dict[str, Any] = json.loads(
-            taking.stamp({"wallet": wallet, "stamp": "latte"}, told).result(30).said.body
+            request(taking.stamp, {"wallet": wallet, "stamp": "latte"}, told).result(30).said.body
         )
     return found
 

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ from nftloyalty.app.intake import Intake
 from nftloyalty.domain.answer import Answer, Said
 from nftloyalty.web import mints
 from nftloyalty.web.deps import Service
-from nftloyalty.web.direct import Awaited
+from nftloyalty.web.direct import Awaited, AwaitedOutcome
 from tests.app.build import World, new_wallet
 from tests.app.conftest import *  # noqa: F403 - the worlds of the app's tests, on both databases
 from tests.web.conftest import serving
@@ -170,18 +169,16 @@ def test_what_is_done_together_wakes_the_loop_once(monkeypatch: pytest.MonkeyPat
             return plain(*given, **more)
 
         monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
-        futures: list[Future[Answer]] = [Future() for _ in range(50)]
-        waiting = [asyncio.ensure_future(awaited.result(each)) for each in futures]
-        await asyncio.sleep(0)
+        outcomes = [awaited.outcome() for _ in range(50)]
         # This one holds the loop up until all are done, as a busy server's loop is held up.
-        thread = threading.Thread(target=deliver, args=(futures,))
+        thread = threading.Thread(target=deliver, args=(outcomes,))
         thread.start()
         thread.join()
-        assert await asyncio.gather(*waiting) == [answer] * 50
+        assert await asyncio.gather(*(each.here for each in outcomes)) == [answer] * 50
         return woken
 
-    def deliver(futures: list[Future[Answer]]) -> None:
-        for each in futures:
+    def deliver(outcomes: list[AwaitedOutcome]) -> None:
+        for each in outcomes:
             each.set_result(answer)
 
     answer = Answer(Said(202, "{}"))
@@ -191,14 +188,12 @@ def test_what_is_done_together_wakes_the_loop_once(monkeypatch: pytest.MonkeyPat
 def test_who_no_longer_waits_keeps_nobody_from_his_answer() -> None:
     async def wait() -> tuple[bool, Answer]:
         awaited = Awaited()
-        futures: list[Future[Answer]] = [Future() for _ in range(2)]
-        left, stays = (asyncio.ensure_future(awaited.result(each)) for each in futures)
-        await asyncio.sleep(0)
-        left.cancel()
-        await asyncio.sleep(0)
-        for each in futures:
+        left, stays = awaited.outcome(), awaited.outcome()
+        left.here.cancel()
+        for each in (left, stays):
+            assert each.set_running_or_notify_cancel()
             each.set_result(answer)
-        return left.cancelled(), await stays
+        return left.here.cancelled(), await stays.here
 
     answer = Answer(Said(202, "{}"))
     assert asyncio.run(wait()) == (True, answer)
@@ -206,9 +201,16 @@ def test_who_no_longer_waits_keeps_nobody_from_his_answer() -> None:
 
 def test_a_failure_is_raised_where_it_is_waited_for() -> None:
     async def wait() -> None:
-        failed: Future[Answer] = Future()
+        failed = Awaited().outcome()
         failed.set_exception(ValueError("so"))
-        await Awaited().result(failed)
+        await failed.here
 
     with pytest.raises(ValueError, match="so"):
         asyncio.run(wait())
+
+
+def test_who_tells_goes_on_when_nobody_waits_any_more() -> None:
+    async def ask() -> AwaitedOutcome:
+        return Awaited().outcome()
+
+    asyncio.run(ask()).set_result(Answer(Said(202, "{}")))
