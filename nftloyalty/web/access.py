@@ -43,7 +43,8 @@ WINDOW_SECONDS = 10
 
 MENDS = {
     "wrong_host": "ask for http://127.0.0.1 and the port; other machines need an API key, `nftloyalty api-keys create`",
-    "by_proxy": "make an API key, `nftloyalty api-keys create`: from then on every request needs one",
+    "by_proxy": 'make an API key, `nftloyalty api-keys create "Web shop" --scope checks:read --scope claims:write`: '
+    "from then on every request needs one",
     "foreign_origin": "ask from your own server, not from a page",
 }
 FORWARDED = frozenset({b"x-forwarded-for", b"x-real-ip", b"forwarded"})
