@@ -74,8 +74,8 @@ class _OfNetwork(Refused):
     """The same address is good where its network is allowed."""
 
     mend = (
-        f"{Refused.mend}, or allow its network with NFTLOYALTY_WEBHOOK_NETWORKS (as 10.1.0.0/16), for commands, web "
-        "server and workers alike"
+        f"{Refused.mend}, or allow its network, for commands, web server and workers alike: "
+        "NFTLOYALTY_WEBHOOK_NETWORKS=10.1.0.0/16, or 127.0.0.1 for this machine"
     )
 
 
