@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +17,7 @@ from nftloyalty.store.engine import open_engine, prepare
 from nftloyalty.vault.keystore import Keystore
 from nftloyalty.vault.sealing import Seal
 
+_USUAL_HOME = ".nftloyalty"
 # A character for every byte, each of the 32 for equally many.
 _OF_IDS = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 
@@ -87,14 +89,22 @@ def password_from(settings: Settings) -> Callable[[str], str]:
 
 
 def make_home(settings: Settings) -> None:
-    """Make the folder of keys and embedded database, for this user only. Raises BadInput where that can't be done."""
+    """Make the folder of keys and embedded database, for this user only, and keep it out of git. Raises BadInput where
+    it can't be made."""
+    home = settings.home
     try:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A folder that was there under another name may hold more than ours, and git is to see that.
+        ours = home.name == _USUAL_HOME or not home.exists()
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as failure:
         raise BadInput(
             "NFTLOYALTY_HOME",
-            [Problem(str(settings.home), f"can't be made: {failure.strerror}", "name another folder with --home")],
+            [Problem(str(home), f"can't be made: {failure.strerror}", "name another folder with --home")],
         ) from None
+    if ours:
+        # Never over a file that is there; two processes write the same. Without it everything works.
+        with suppress(OSError), (home / ".gitignore").open("x", encoding="utf-8") as ignored:
+            ignored.write("*\n")
 
 
 def build_app(

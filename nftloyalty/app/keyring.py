@@ -52,7 +52,7 @@ def signer_of(app: App, name_or_address: str) -> Signer:
         )
     reference = app.keystore.kms(name)
     if reference is None:
-        return LocalSigner(app.keystore.unlock(name, app.password(name)))
+        return LocalSigner(_unlocked(app, name))
     address, key = app.keystore.address(name), KmsKey(reference)
     found = key.look()
     if found.address != address:
@@ -61,6 +61,15 @@ def signer_of(app: App, name_or_address: str) -> Signer:
             mend="put the backup of the file in its place, or look who has changed the key service",
         )
     return RemoteSigner(address, key.sign)
+
+
+def _unlocked(app: App, name: str) -> bytes:
+    password, settings = app.password(name), app.settings
+    if settings.password is None and settings.password_file is None:
+        return app.keystore.unlock(name, password)
+    given = f"the file {settings.password_file}" if settings.password is None else "NFTLOYALTY_KEY_PASSWORD"
+    mend = f"the password in {given} must open every key that a process uses: make those keys with one password"
+    return app.keystore.unlock(name, password, mend)
 
 
 def add_kms(app: App, name: str, reference: KmsReference) -> Found:

@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Backup:
     """A backup that was made or put back. `keys` are the names of the keys that lie in `keys_folder`: no backup holds
-    keys. `size_bytes` is the file's."""
+    keys, nor the file `seal_key`, which opens the secrets of webhook endpoints. `size_bytes` is the file's."""
 
     database: str
     rows: int
@@ -41,6 +41,8 @@ class Backup:
     size_bytes: int
     keys_folder: Path
     keys: tuple[str, ...]
+    seal_key: Path
+    seal_key_here: bool
 
 
 def upgrade_database(settings: Settings) -> None:
@@ -92,6 +94,8 @@ def _told(settings: Settings, engine: Engine, file: Path, contents: Contents) ->
         size_bytes=file.stat().st_size,
         keys_folder=settings.keys_folder,
         keys=tuple(Keystore(settings.keys_folder).names()),
+        seal_key=settings.seal_key_file,
+        seal_key_here=os.access(settings.seal_key_file, os.F_OK),
     )
 
 

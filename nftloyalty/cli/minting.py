@@ -25,7 +25,7 @@ from nftloyalty.app.context import App
 from nftloyalty.app.gathering import quota_left
 from nftloyalty.app.minting import MintPlan, MintReport
 from nftloyalty.app.opening import Opened, opened
-from nftloyalty.cli.session import err, out, print_json, read_lines, running
+from nftloyalty.cli.session import err, funding_hint, out, print_json, read_lines, running
 from nftloyalty.domain.cost import show
 from nftloyalty.domain.roster import Outcome
 from nftloyalty.domain.times import shown_start
@@ -176,6 +176,8 @@ def _end_dry_run(app: App, plan: MintPlan, left: int, spread: bool, as_json: boo
     for obstacle in obstacles:
         err.print("Error:", obstacle.message, style="red")
         err.print("Mend:", obstacle.mend)
+        if isinstance(obstacle, OutOfFunds) and (hint := funding_hint(app, obstacle)):
+            err.print(hint)
     if obstacles:
         raise typer.Exit(3)
 

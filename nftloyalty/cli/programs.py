@@ -42,7 +42,8 @@ def init(
     except OSError as failure:
         raise cant_write(path, failure) from None
     out.print(
-        f"Wrote {path}. Fill it in and make its keys: nftloyalty keys new owner, hot and desk. Then: nftloyalty deploy"
+        f"Wrote {path}. Fill it in and make its keys: nftloyalty keys new owner, hot and desk. Give them coins, on a "
+        "development chain by nftloyalty keys fund owner, hot and desk. Then: nftloyalty deploy"
     )
 
 

@@ -87,7 +87,8 @@ def serve(
         reachable = loopback_address(host) is None
         if reachable and not access.listed(app, here):
             what = f"others can reach {host}, and the program has no API keys that they would need"
-            mend = "make one, `nftloyalty api-keys create`, or listen on 127.0.0.1"
+            mend = 'make one, `nftloyalty api-keys create "Web shop" --scope checks:read --scope claims:write`, or '
+            mend += "listen on 127.0.0.1"
             raise BadInput("serve", [Problem("--host", what, mend)])
         worker = None if no_worker else worker_of(app, here, sends=not read_only)
         # Before it answers anybody: whoever waits for an answer can't type a password.
@@ -156,7 +157,10 @@ def check_port(command: str, host: str, port: int, option: str = "--port", *, an
         if not refused.problems[0].place.startswith("port"):
             raise BadInput(command, [replace(refused.problems[0], place="--host")]) from None
         what = f"port {port} on {host} {refused.problems[0].what}"
-        mend = f"stop what uses it, or choose another: nftloyalty {command} {option} {port % 65_535 + 1}"
+        other = f"{option} {port % 65_535 + 1}"
+        mend = f"stop what uses it, or choose another: nftloyalty {command} {other}"
+        if command == "demo":
+            mend += f', or make demo ARGS="{other}"'
         raise BadInput(command, [Problem(option, what, mend)]) from None
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from rich.console import Console
 
 from nftloyalty import logs
 from nftloyalty.app.context import App, build_app, password_from
-from nftloyalty.app.keyring import LEAST_PASSWORD_LENGTH, check_password
+from nftloyalty.app.keyring import LEAST_PASSWORD_LENGTH, check_password, key_name
 from nftloyalty.app.privacy import loose_files
 from nftloyalty.config import Settings, from_environment
 from nftloyalty.domain.program import Program
 from nftloyalty.domain.program_file import read_program
 from nftloyalty.domain.roster_file import MOST_BYTES, lines_of
-from nftloyalty.errors import BadInput, KeyProblem, Problem
+from nftloyalty.errors import BadInput, KeyProblem, LoyaltyError, OutOfFunds, Problem
 
 
 class _Output(Console):
@@ -121,7 +121,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
     What stands in the lines, also what is no text, is for `domain.roster_file` to judge.
     """
-    return lines_of(_content(path, MOST_BYTES))
+    return lines_of(_content(path, MOST_BYTES, "name a CSV file; its first line names the columns"))
 
 
 def _content(path: Path, most: int, mend: str = "") -> bytes:
@@ -164,8 +164,20 @@ def running_app(ctx: typer.Context) -> Iterator[App]:
         err.print(f"Warning: others on this machine can read {path}; shut them out: chmod go-rwx {path}")
     try:
         yield app
+    except OutOfFunds as poor:
+        if hint := funding_hint(app, poor):
+            poor.add_note(hint)
+        raise
     finally:
         app.close()
+
+
+def funding_hint(app: App, poor: OutOfFunds) -> str:
+    """The quick way to coins on a development chain; empty on any other."""
+    with suppress(LoyaltyError):
+        if app.node.accounts():
+            return f"On this development chain: nftloyalty keys fund {key_name(app, poor.address) or poor.address}"
+    return ""
 
 
 def asking(settings: Settings) -> Callable[[str], str]:

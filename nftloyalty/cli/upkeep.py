@@ -40,6 +40,8 @@ def backup(
         out.print(f"It holds no keys. Copy {made.keys_folder} too, with the passwords: {', '.join(made.keys)}.")
     else:
         out.print(f"It holds no keys, and none lie in {made.keys_folder}.")
+    if made.seal_key_here:
+        out.print(f"Nor does it hold the key of webhooks' secrets. Copy {made.seal_key} too.")
 
 
 def restore(
@@ -57,6 +59,8 @@ def restore(
     out.print(f"Restored {_counted(restored)}, as of {restored.made_at:%Y-%m-%d %H:%M:%S} UTC, to {restored.database}.")
     keys = ", ".join(restored.keys) or "none; put your copy of them there"
     out.print(f"Keys are not in a backup. In {restored.keys_folder} are: {keys}.")
+    sealed = "is here" if restored.seal_key_here else "put your copy there if there are webhook endpoints"
+    out.print(f"Nor is the key of webhooks' secrets: {restored.seal_key}; {sealed}.")
     out.print("The chain may be ahead of these books. Before anything else is sent:")
     out.print("  1. `nftloyalty signers show` tells which keys are behind the chain, or halted")
     out.print("  2. `nftloyalty signers resume NAME`, for each of them, takes in what was sent since the backup")

@@ -67,6 +67,17 @@ _PLAIN = re.compile(r"[!-~]+", re.ASCII)
 class Refused(Exception):
     """A server that we don't connect to. `str()` is why, without the path of its address."""
 
+    mend = "give an https:// address that anyone can reach"
+
+
+class _OfNetwork(Refused):
+    """The same address is good where its network is allowed."""
+
+    mend = (
+        f"{Refused.mend}, or allow its network, for commands, web server and workers alike: "
+        "NFTLOYALTY_WEBHOOK_NETWORKS=10.1.0.0/16, or 127.0.0.1 for this machine"
+    )
+
 
 @dataclass(frozen=True)
 class Target:
@@ -90,8 +101,7 @@ def parse_target(url: str, allowed: Sequence[Network] = ()) -> Target:
         return _parse(url, allowed)
     except Refused as refused:
         # Not the URL itself: it may hold a key.
-        mend = "give an https:// address that anyone can reach"
-        raise BadInput("the endpoint", [Problem("url", str(refused), mend)]) from None
+        raise BadInput("the endpoint", [Problem("url", str(refused), refused.mend)]) from None
 
 
 def checked_addresses(target: Target, resolve: Resolve, allowed: Sequence[Network]) -> list[Address]:
@@ -188,9 +198,9 @@ def _check(target: Target, address: Address, allowed: Sequence[Network]) -> None
     if any(inner.version == network.version and inner in network for network in allowed):
         return
     if not is_public(inner):
-        raise Refused(f"{target.host} is at {address}, which is not a public address")
+        raise _OfNetwork(f"{target.host} is at {address}, which is not a public address")
     if target.scheme != "https":
-        raise Refused("http:// is for networks that the operator allows; others need https://")
+        raise _OfNetwork("http:// is for networks that the operator allows; others need https://")
     if target.port != _USUAL_PORTS["https"] and target.port < _LEAST_FREE_PORT:
         raise Refused(f"port {target.port} is not one of a web server's: 443, or {_LEAST_FREE_PORT} and above")
 
@@ -215,7 +225,7 @@ def _parse(url: str, allowed: Sequence[Network]) -> Target:
     if parts.scheme not in _USUAL_PORTS:
         raise Refused("is not an https:// address")
     if parts.scheme == "http" and not allowed:
-        raise Refused("is not an https:// address; http:// is for networks that the operator allows")
+        raise _OfNetwork("is not an https:// address; http:// is for networks that the operator allows")
     if "@" in parts.netloc:
         raise Refused("holds a name or a password")
     if "#" in url:

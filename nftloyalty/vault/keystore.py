@@ -102,8 +102,9 @@ class Keystore:
         content, _address = self._read(name)
         return _reference(content) if _is_kms(content) else None
 
-    def unlock(self, name: str, password: str) -> bytes:
-        """The private key, 32 bytes. Takes about a second on purpose. Raises KeyProblem for a wrong password.
+    def unlock(self, name: str, password: str, mend: str = "try again with the key's password") -> bytes:
+        """The private key, 32 bytes. Takes about a second on purpose. Raises KeyProblem for a wrong password, with
+        the mend that fits where it came from.
 
         Also keeps this process from ever writing its memory to a core file.
         """
@@ -116,7 +117,7 @@ class Keystore:
         with contextlib.suppress(Exception):
             key = decode_keyfile_json(content, password.encode())
         if len(key) != 32 or not 0 < int.from_bytes(key, "big") < SECPK1_N:
-            raise KeyProblem(f"the password does not open the key {name!r}", mend="try again with the key's password")
+            raise KeyProblem(f"the password does not open the key {name!r}", mend=mend)
         if PrivateKey(key).public_key.to_checksum_address() != address:
             raise KeyProblem(f"the key file {name!r} holds another key than the address it shows")
         return key

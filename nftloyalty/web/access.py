@@ -42,8 +42,10 @@ WINDOW_SECONDS = 10
 """Rates are kept as a mean over this long, so that a burst is no trouble."""
 
 MENDS = {
-    "wrong_host": "ask for http://127.0.0.1 and the port; other machines need an API key, `nftloyalty api-keys create`",
-    "by_proxy": "make an API key, `nftloyalty api-keys create`: from then on every request needs one",
+    "wrong_host": "ask for http://127.0.0.1 and the port; other machines need an API key, "
+    '`nftloyalty api-keys create "Web shop" --scope checks:read --scope claims:write`',
+    "by_proxy": 'make an API key, `nftloyalty api-keys create "Web shop" --scope checks:read --scope claims:write`: '
+    "from then on every request needs one",
     "foreign_origin": "ask from your own server, not from a page",
 }
 FORWARDED = frozenset(

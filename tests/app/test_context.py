@@ -1,12 +1,17 @@
 """The wiring, passwords, coins on development chains, prices, and what can't work from the start."""
 
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nftloyalty.app import funding, upkeep
-from nftloyalty.app.context import App, build_app, password_from, random_id
+from nftloyalty.app.context import App, build_app, make_home, password_from, random_id
+from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.pricing import offered
 from nftloyalty.errors import BadInput, ChainProblem, KeyProblem, LoyaltyError
 from tests.app.build import COIN, World, app_of, new_wallet, settings_of
@@ -29,6 +34,29 @@ def test_a_home_that_can_not_be_made_is_named(tmp_path: Path) -> None:
         assert refused.value.problems[0].place == str(tmp_path / "file" / "home")
 
 
+def test_a_new_home_is_kept_out_of_git(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "beans" / "home", NOWHERE)
+    with ThreadPoolExecutor(8) as threads:  # as when server and worker are started side by side
+        list(threads.map(make_home, [settings] * 16))
+    ignored = settings.home / ".gitignore"
+    assert ignored.read_text() == "*\n"
+    subprocess.run(["git", "init", "--quiet", str(tmp_path / "beans")], check=True)
+    (settings.home / "nftloyalty.db").write_text("books")
+    status = ["git", "-C", str(tmp_path / "beans"), "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, check=True, capture_output=True, text=True).stdout == ""
+    ignored.write_text("!keys\n")
+    make_home(settings)
+    assert ignored.read_text() == "!keys\n"
+
+
+def test_a_folder_that_was_there_is_kept_out_of_git_by_our_own_name_only(tmp_path: Path) -> None:
+    for name in (".nftloyalty", "shop"):
+        (tmp_path / name).mkdir()
+        make_home(settings_of(tmp_path / name, NOWHERE))
+    assert (tmp_path / ".nftloyalty" / ".gitignore").read_text() == "*\n"
+    assert list((tmp_path / "shop").iterdir()) == []
+
+
 def test_a_database_that_can_not_be_reached_is_told_without_its_password(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, NOWHERE, "postgresql://loyal:s3cr3t-word@127.0.0.1:9/loyalty?connect_timeout=2")
     with pytest.raises(LoyaltyError) as refused:
@@ -36,6 +64,27 @@ def test_a_database_that_can_not_be_reached_is_told_without_its_password(tmp_pat
     assert refused.value.code == "database_problem"
     assert "127.0.0.1:9/loyalty" in refused.value.message
     assert "s3cr3t" not in refused.value.message + repr(settings)
+
+
+def test_one_password_of_the_settings_must_open_all_keys(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("correct horse\n")
+    of_file = {"NFTLOYALTY_KEY_PASSWORD": "", "NFTLOYALTY_KEY_PASSWORD_FILE": str(file)}
+    for told, given in ((f"the file {file}", of_file), ("NFTLOYALTY_KEY_PASSWORD ", {})):
+        with closing(app_of(settings_of(tmp_path / "home", NOWHERE, **given))) as app:
+            if "desk" not in app.keystore.names():
+                app.keystore.create("desk", "another horse")
+            with pytest.raises(KeyProblem, match="does not open the key 'desk'") as refused:
+                signer_of(app, "desk")
+        assert told in refused.value.mend
+        assert "every key that a process uses" in refused.value.mend
+    typed = settings_of(tmp_path / "home", NOWHERE, NFTLOYALTY_KEY_PASSWORD="")
+    with (
+        closing(replace(app_of(typed), password=lambda name: "mistyped")) as app,
+        pytest.raises(KeyProblem) as refused,
+    ):
+        signer_of(app, "desk")
+    assert refused.value.mend == "try again with the key's password"
 
 
 def test_ids_are_random_and_plain() -> None:

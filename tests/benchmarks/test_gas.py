@@ -146,6 +146,17 @@ def test_the_page_names_the_limits() -> None:
     assert json.loads(COMMITTED)["limits"] == LIMITS
 
 
+def test_the_readme_says_what_the_committed_figures_are() -> None:
+    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    plain, mine = FIGURES["openzeppelin-721"], FIGURES[report.OURS]
+    less = 1 - mine[Row.CARD_BATCH] / plain[Row.CARD_BATCH]
+    assert f"In a batch of 100, a card costs {less:.0%} less gas".replace("%", " %") in said
+    share = mine[Row.FURTHER_BATCH] / plain[Row.FURTHER_BATCH]
+    assert f"A further stamp costs {share:.0%} of what".replace("%", " %") in said
+    for known in ("unlock", "thirdweb"):
+        assert round(4 * mine[Row.CARD_BATCH] / FIGURES[known][Row.CARD_BATCH]) == 1
+
+
 def test_the_demo_shows_the_committed_figures() -> None:
     by_name = {name: FIGURES[key] for key, (name, _) in report.CONTESTANTS.items()}
     assert {name: (alone, in_batch) for name, alone, in_batch in demo.PEERS} == {

@@ -129,7 +129,8 @@ def test_a_wrong_address_is_told_and_not_a_crash(run: Run) -> None:
 
 
 def test_init_writes_a_program_that_can_be_read_and_never_overwrites(run: Run) -> None:
-    ok(run("init", "--brand", "Morning Bean"))
+    said = ok(run("init", "--brand", "Morning Bean"))
+    assert "nftloyalty keys fund owner" in said
     text = Path("program.toml").read_text()
     assert 'brand = "Morning Bean"' in text
     again = run("init", "--brand", "Another")

@@ -26,6 +26,9 @@ def fault(path: Path) -> str:
 
 def test_a_file_that_is_not_there_or_none_is_told(tmp_path: Path) -> None:
     assert fault(tmp_path / "members.csv") == "there is no such file"
+    with pytest.raises(BadInput) as caught:
+        list(read_lines(tmp_path / "members.csv"))
+    assert caught.value.problems[0].mend == "name a CSV file; its first line names the columns"
     assert fault(tmp_path) == "is a folder"
     assert fault(Path("\0")) == "is not the name of a file"
 

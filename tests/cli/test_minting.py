@@ -60,6 +60,10 @@ def test_a_dry_run_fails_where_the_key_can_not_pay(shop: Run) -> None:
         assert (plan["balance_wei"], int(plan["cost_wei"]) > 0) == ("0", True)
         assert "has 0.000000 coins and needs about" in tried.err
         assert "Mend: send it at least" in tried.err
+        assert "On this development chain: nftloyalty keys fund poor" in tried.err
+    sent = shop("mint", members(f"{new_wallet()},,"))
+    assert sent.status == 3
+    assert "On this development chain: nftloyalty keys fund poor" in sent.err
 
 
 def test_the_quota_is_told_also_where_nothing_is_to_do(shop: Run) -> None:

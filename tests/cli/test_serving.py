@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,11 +14,17 @@ from typing import Any
 
 import pytest
 import requests
+import typer
 
 from nftloyalty.app import claiming, deploying
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.sending import Sender
+from nftloyalty.cli.main import app as commands
+from nftloyalty.cli.serving import check_port
+from nftloyalty.devchain.server import listen
 from nftloyalty.domain.voucher import signed_to_json
+from nftloyalty.errors import BadInput
+from nftloyalty.web.access import MENDS
 from tests.app.build import (
     PASSWORD,
     World,
@@ -177,6 +185,27 @@ def test_serve_that_can_not_sign_vouchers_does_not_begin(
         assert server.process.wait(timeout=PATIENCE_SECONDS) == status
     assert said in server.said
     assert "Serving" not in server.said
+
+
+def test_others_are_not_listened_to_before_there_is_a_key_and_the_way_to_one_is_told_whole(shop: Shop) -> None:
+    _, folder, environment = shop
+    with started(folder, "serve", "--host", "0.0.0.0", "--port", "0", "--no-worker", **environment) as server:  # noqa: S104
+        assert server.process.wait(timeout=PATIENCE_SECONDS) == 2
+    (command,) = re.findall(r"`nftloyalty (api-keys create .*)`, or listen on 127.0.0.1", server.said)
+    assert all(f"`nftloyalty {command}`" in MENDS[code] for code in ("by_proxy", "wrong_host"))
+    group = typer.main.get_command(commands).commands["api-keys"]  # type: ignore[attr-defined]
+    words = shlex.split(command)[2:]
+    with group.commands["create"].make_context("create", words) as ctx:
+        assert ctx.params["scopes"] == ["checks:read", "claims:write"]
+
+
+def test_the_demo_names_both_ways_to_another_port() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(BadInput) as refused:
+            check_port("demo", "127.0.0.1", port)
+    mend = refused.value.problems[0].mend
+    assert f'nftloyalty demo --port {port + 1}, or make demo ARGS="--port {port + 1}"' in mend
 
 
 def test_a_port_that_is_taken_is_told(shop: Shop) -> None:

@@ -30,17 +30,27 @@ def test_a_lost_database_is_put_back_and_the_files_are_run_again(shop: Run) -> N
     said = ok(shop("backup", "loyalty.backup"))
     assert "Wrote loyalty.backup: " in said
     assert "Copy .nftloyalty/keys too, with the passwords: desk, guard, hot, owner." in said
+    assert "seal.key" not in said
     ok(shop("mint", members(first, since)))
     database = Path(".nftloyalty/nftloyalty.db")
     for part in database.parent.glob("nftloyalty.db*"):
         part.unlink()
     said = ok(shop("restore", "loyalty.backup"))
     assert "Keys are not in a backup. In .nftloyalty/keys are: desk, guard, hot, owner." in said
+    assert "seal.key; put your copy there if there are webhook endpoints." in said
     assert "`nftloyalty signers show`" in said
     assert "`nftloyalty signers resume NAME`" in said
     assert "behind the chain" in ok(shop("signers", "show"))
     ok(shop("signers", "resume", "hot", "--yes"))
     assert "2 of 2 minted, all final." in ok(shop("mint", members(first, since)))
+
+
+def test_that_the_key_of_webhooks_secrets_is_to_be_copied_is_told_at_both_ends(shop: Run) -> None:
+    ok(shop("webhooks", "create", "https://shop.example/hooks"))
+    assert "Copy .nftloyalty/seal.key too." in ok(shop("backup", "loyalty.backup"))
+    for part in Path(".nftloyalty").glob("nftloyalty.db*"):
+        part.unlink()
+    assert "webhooks' secrets: .nftloyalty/seal.key; is here." in ok(shop("restore", "loyalty.backup"))
 
 
 def test_a_server_answers_on_while_a_backup_is_made(served: tuple[World, Path, Mapping[str, str]]) -> None:

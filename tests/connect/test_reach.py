@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nftloyalty.connect import reach
-from nftloyalty.connect.reach import Refused, checked_addresses, is_public, parse_target, resolve_in
+from nftloyalty.connect.reach import Network, Refused, checked_addresses, is_public, parse_target, resolve_in
 from nftloyalty.errors import BadInput
 
 PRIVATE = [
@@ -111,6 +111,25 @@ def test_the_operator_can_allow_networks_in_every_form_of_their_addresses() -> N
     # What is open to everyone is never spoken to in the clear.
     with pytest.raises(Refused, match="others need https"):
         checked_addresses(target, lambda host, port: ["1.1.1.1"], allowed)
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed", "by_setting"),
+    [
+        ("http://127.0.0.1:9000/in", (), True),
+        ("https://10.1.2.3/in", (), True),
+        ("http://10.2.0.1/in", (ip_network("10.1.0.0/16"),), True),
+        ("http://1.1.1.1/in", (ip_network("10.1.0.0/16"),), True),
+        ("ftp://10.1.2.3/in", (), False),
+        ("https://hooks.example/#in", (), False),
+    ],
+)
+def test_the_mend_names_the_setting_where_that_would_help(
+    url: str, allowed: tuple[Network, ...], by_setting: bool
+) -> None:
+    with pytest.raises(BadInput) as refused:
+        parse_target(url, allowed)
+    assert ("NFTLOYALTY_WEBHOOK_NETWORKS" in refused.value.problems[0].mend) is by_setting
 
 
 @pytest.mark.parametrize("port", [1, 22, 25, 80, 444, 1023])
