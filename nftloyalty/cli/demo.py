@@ -64,6 +64,7 @@ def run(settings: Settings, *, exit_after: bool, port: int) -> None:
         demo_settings = replace(
             settings,
             home=folder,
+            seal_key_file=folder / "seal.key",
             database_url=f"sqlite:///{folder / 'demo.db'}",
             rpc_url=chain.url,
             password=Secret(secrets.token_urlsafe(24)),

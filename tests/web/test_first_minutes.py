@@ -37,6 +37,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with log.open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-c", "from nftloyalty.cli.main import main; main()", "demo", "--port", "0"],
+            cwd=log.parent,
             env={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
@@ -53,6 +54,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert process.poll() is None and time.monotonic() < give_up, log.read_text(encoding="utf-8")
             time.sleep(0.1)
         yield found[1]
+        assert [each.name for each in log.parent.iterdir()] == ["demo.log"], "what a demo makes goes with it"
     finally:
         process.terminate()
         process.wait(timeout=PATIENCE_SECONDS)
