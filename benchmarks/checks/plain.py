@@ -9,10 +9,10 @@ Each answers with as many bytes of JSON as a check has.
 
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nftloyalty.cli.serving import server_of
 from nftloyalty.devchain.server import listen, url_of
 
 ANSWER = {
@@ -59,9 +59,8 @@ def plain() -> ASGIApp:
 
 def main() -> None:
     with listen("127.0.0.1", 0) as listener:
-        config = uvicorn.Config(plain(), log_config=None, log_level="warning", access_log=False, proxy_headers=False)
         print(f"Serving at {url_of(listener)}", flush=True)
-        uvicorn.Server(config).run(sockets=[listener])
+        server_of(plain()).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -51,16 +51,16 @@ def holdings(
 ) -> list[Held]:
     """Of several wallets, in their order, all as of the same block; from the index, so never live. Raises as
     `holding`."""
-    find = index.reading if consistency is Consistency.HEAD else index.reading_as_of_final
-    found: list[Held] = []
+    find = index.readings if consistency is Consistency.HEAD else index.readings_as_of_final
     # One picture of the database for all of them.
     with read(app.engine) as tx:
-        readings = [find(tx, opened.row.id, bytes.fromhex(wallet[2:])) for wallet in wallets]
-    for wallet, reading in zip(wallets, readings, strict=True):
-        if reading is None:
-            raise IndexBehind(NOT_BEGUN)
-        found.append(Held(wallet, reading.holding, reading.as_of, checked_at(app, opened, reading.position)))
-    return found
+        readings = find(tx, opened.row.id, [bytes.fromhex(wallet[2:]) for wallet in wallets])
+    if readings is None:
+        raise IndexBehind(NOT_BEGUN)
+    return [
+        Held(wallet, reading.holding, reading.as_of, checked_at(app, opened, reading.position))
+        for wallet, reading in zip(wallets, readings, strict=True)
+    ]
 
 
 def check_index(app: App, opened: Opened) -> None:

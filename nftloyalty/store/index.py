@@ -3,7 +3,7 @@
 Written by `index_steps`. A wallet is its 20 bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from nftloyalty.domain.gate import AsOf, Holding
 from nftloyalty.domain.holding import Fact, HoldingState
 from nftloyalty.store.tables import blocks, holdings, logs, positions, seasons, undo
 
+WALLETS_AT_ONCE = 500
 STATE = ("joined_at", "expires_at", "tier", "serial", "flags", "stamps")
 
 
@@ -98,6 +99,31 @@ def reading(tx: Connection, program: int, wallet: bytes) -> Reading | None:
     """What the wallet holds as of the newest indexed block; None = the program has no index yet."""
     row = tx.execute(check, {"program": program, "wallet": wallet}).one_or_none()
     return None if row is None else reading_of(row)
+
+
+def readings(tx: Connection, program: int, wallets: Sequence[bytes]) -> list[Reading] | None:
+    """As `reading`, of several wallets, in their order."""
+    at = position(tx, program)
+    if at is None:
+        return None
+    linked = tx.execute(select(func.count()).where(seasons.c.program == program)).scalar_one()
+    columns = [holdings.c[name] for name in STATE]
+    states: dict[bytes, HoldingState] = {}
+    for start in range(0, len(wallets), WALLETS_AT_ONCE):
+        asked = holdings.c.wallet.in_(wallets[start : start + WALLETS_AT_ONCE])
+        rows = tx.execute(select(holdings.c.wallet, *columns).where(holdings.c.program == program, asked))
+        states.update((bytes(wallet), HoldingState.from_row(*state)) for wallet, *state in rows)
+    nothing = HoldingState()
+    return [Reading(at, at.as_of, states.get(wallet, nothing).to_holding(linked)) for wallet in wallets]
+
+
+def readings_as_of_final(tx: Connection, program: int, wallets: Sequence[bytes]) -> list[Reading] | None:
+    """As `reading_as_of_final`, of several wallets, in their order."""
+    at = position(tx, program)
+    if at is None or at.number == at.final_number:
+        return readings(tx, program, wallets)
+    found = (reading_as_of_final(tx, program, wallet) for wallet in wallets)
+    return [each for each in found if each is not None]
 
 
 def reading_as_of_final(tx: Connection, program: int, wallet: bytes) -> Reading | None:

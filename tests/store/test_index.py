@@ -46,7 +46,10 @@ class Shelf:
         with read(self.engine) as tx:
             ask = index.reading_as_of_final if final else index.reading
             found = ask(tx, self.ground.program, who)
-        assert found is not None
+            ask_many = index.readings_as_of_final if final else index.readings
+            together = ask_many(tx, self.ground.program, [who, bytes(20), who])
+        assert found is not None and together is not None
+        assert [together[0], together[2]] == [found, found] and not together[1].holding.card.exists
         return found.holding.card
 
     def rows(self, table: str) -> list[tuple[object, ...]]:
