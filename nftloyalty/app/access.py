@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -217,6 +218,14 @@ class _Known:
     at: datetime
     callers: dict[bytes, tuple[int, Caller]] = field(default_factory=dict)
 
+    @cached_property
+    def ageing_at(self) -> datetime:
+        return self.at + AGEING
+
+    @cached_property
+    def stale_at(self) -> datetime:
+        return self.at + FRESH
+
 
 class Doorkeeper:
     """Knows a program's keys, no older than FRESH, and tells who asks. Safe to ask from many threads.
@@ -303,19 +312,22 @@ class Doorkeeper:
             known.callers[_digest(authorization.encode("latin-1"), origin.encode("latin-1"))] = row.id, caller
         return caller
 
-    def at_a_glance(self, authorization: bytes, origin: bytes) -> Caller | None:
-        """As `caller`, without asking the database; None = it can't be told this way."""
+    def at_a_glance(self, authorization: bytes, origin: bytes) -> tuple[Caller | None, bool]:
+        """As `caller`, without asking the database; None = it can't be told this way. And whether it is time to
+        `refresh`."""
         now, known = self._app.now(), self._known
-        if not timedelta(0) <= now - known.at < FRESH:
-            return None
+        # Every check comes by here: a comparison takes a fifth of a subtraction.
+        if now >= known.stale_at or now < known.at:
+            return None, True
+        ageing = now >= known.ageing_at
         if not self._always and not known.keys:
-            return HERE
+            return HERE, ageing
         found = known.callers.get(_digest(authorization, origin))
         if found is None:
-            return None
+            return None, ageing
         key, caller = found
         self._used[key] = now
-        return caller
+        return caller, ageing
 
     def origins(self) -> frozenset[str]:
         """Those of all publishable keys: pages that may ask whether they may ask."""

@@ -137,10 +137,11 @@ class Watch:
         self._asking: asyncio.Future[None] | None = None
 
     def glance(self, authorization: bytes, origin: bytes) -> Caller | None:
-        """As Doorkeeper.at_a_glance."""
-        if self.doorkeeper.is_ageing:
+        """As Doorkeeper.at_a_glance, and what is known is refreshed in time."""
+        caller, ageing = self.doorkeeper.at_a_glance(authorization, origin)
+        if ageing:
             self._ask()
-        return self.doorkeeper.at_a_glance(authorization, origin)
+        return caller
 
     async def refreshed(self) -> None:
         """Wait, if what is known is too old to answer from. Raises DatabaseProblem."""
@@ -216,7 +217,7 @@ class Door:
         given = headers.getlist("authorization")
         # Two of them are nobody's: a proxy and this server could each believe another one.
         authorization = given[0] if len(given) == 1 else "none of them" if given else ""
-        caller = self._doorkeeper.at_a_glance(authorization.encode("latin-1"), origin.encode("latin-1"))
+        caller, _ = self._doorkeeper.at_a_glance(authorization.encode("latin-1"), origin.encode("latin-1"))
         if caller is None:
             try:
                 caller = await asyncio.to_thread(self._doorkeeper.caller, authorization, origin, as_known=as_known)

@@ -37,13 +37,13 @@ class PatientProtocol(HttpToolsProtocol):
         if self._is_deaf:
             return
         if self._awaits_head:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
             before = self._heads
             super().data_received(data)
             # Only what was read without coming to the end of any headers counts: bodies come in the same packets, whole
-            # requests too.
+            # requests too. Most heads come in one, and need no clock.
             if self._awaits_head and self._heads == before:
+                if self._deadline is None:
+                    self._deadline = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
                 self._head_bytes += len(data)
                 if self._head_bytes > LONGEST_HEAD:
                     self._refuse(_TOO_LONG)

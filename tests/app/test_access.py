@@ -243,8 +243,8 @@ def test_a_publishable_key_needs_its_page(there: World, here: Opened, door: Door
     with pytest.raises(WrongOrigin):
         door.caller(bearer(key), "https://other.example")
     # What was kept of the good one does not answer for the bad one.
-    assert door.at_a_glance(bearer(key).encode(), SHOP.encode()) == caller
-    assert door.at_a_glance(bearer(key).encode(), b"https://other.example") is None
+    assert door.at_a_glance(bearer(key).encode(), SHOP.encode())[0] == caller
+    assert door.at_a_glance(bearer(key).encode(), b"https://other.example")[0] is None
     assert door.origins() == {SHOP}
 
 
@@ -256,13 +256,13 @@ def test_a_new_key_is_good_at_once_and_a_revoked_one_not_for_longer_than_said(
     key = made(there, here)
     assert door.caller(bearer(key)).key_id == key.row.public_id
     access.revoke(there.app, here, key.row.public_id)
-    assert door.at_a_glance(bearer(key).encode(), b"") is not None
+    assert door.at_a_glance(bearer(key).encode(), b"")[0] is not None
     clock.pass_by(FRESH.total_seconds())
-    assert door.at_a_glance(bearer(key).encode(), b"") is None
+    assert door.at_a_glance(bearer(key).encode(), b"")[0] is None
     with pytest.raises(KeyEnded) as ended:
         door.caller(bearer(key))
     assert ended.value.code == "key_revoked"
-    assert door.at_a_glance(bearer(key).encode(), b"") is None
+    assert door.at_a_glance(bearer(key).encode(), b"")[0] is None
 
 
 def test_a_key_that_is_about_to_expire_is_looked_at_each_time(
@@ -270,7 +270,7 @@ def test_a_key_that_is_about_to_expire_is_looked_at_each_time(
 ) -> None:
     key = made(there, here, expires_at=START + timedelta(seconds=3))
     door.caller(bearer(key))
-    assert door.at_a_glance(bearer(key).encode(), b"") is None
+    assert door.at_a_glance(bearer(key).encode(), b"")[0] is None
     clock.pass_by(3)
     with pytest.raises(KeyEnded):
         door.caller(bearer(key))
@@ -298,7 +298,7 @@ def test_who_is_let_in_while_his_key_is_revoked_is_not_remembered(
 
     monkeypatch.setattr("nftloyalty.app.access.is_secret_of", revoked_meanwhile)
     door.caller(bearer(key))
-    assert door.at_a_glance(bearer(key).encode(), b"") is None
+    assert door.at_a_glance(bearer(key).encode(), b"")[0] is None
 
 
 def test_many_requests_ask_the_database_for_all_keys_once_a_second(
@@ -335,7 +335,7 @@ def test_a_clock_that_was_set_back_does_not_keep_old_keys(
     door.caller(bearer(key))
     access.revoke(there.app, here, key.row.public_id)
     clock.pass_by(-1800)
-    assert door.at_a_glance(bearer(key).encode(), b"") is None
+    assert door.at_a_glance(bearer(key).encode(), b"")[0] is None
     with pytest.raises(KeyEnded):
         door.caller(bearer(key))
 
