@@ -17,13 +17,13 @@ import pytest
 import typer
 
 from nftloyalty.cli.main import app
-from nftloyalty.cli.serving import server_of
 from nftloyalty.config import SETTINGS, from_environment
 from nftloyalty.devchain.server import loopback_address
 from nftloyalty.web.access import PUBLIC
 from nftloyalty.web.app import LARGEST_BODY_BYTES
 from nftloyalty.web.mints import LARGEST_BATCH_BYTES
 from nftloyalty.web.patience import BODY_SECONDS, HEAD_SECONDS
+from nftloyalty.web.server import server_of
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -12,8 +12,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nftloyalty.cli.serving import server_of
 from nftloyalty.devchain.server import listen, url_of
+from nftloyalty.web.server import server_of
 
 ANSWER = {
     "wallet": "0x70997970c51812dc3a010c7d01b50e0d17dc79c8",

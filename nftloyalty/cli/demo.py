@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from rich.table import Table
 
 from nftloyalty.app import deploying, funding, minting, vouching
@@ -32,6 +31,7 @@ from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.errors import ProgramProblem
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
+from nftloyalty.web.server import server_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "coffee"
 NEWCOMER = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
@@ -122,7 +122,7 @@ def _lines(name: str) -> list[str]:
 def _serving(service: Service, port: int) -> Iterator[str]:
     """The web server in a thread of this process, on a socket that listens before the thread starts."""
     with listen("127.0.0.1", port) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_web(service), log_level="warning", access_log=False))
+        server = server_of(create_web(service))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
         thread.start()
         try:

@@ -63,7 +63,7 @@ def reseal(ctx: typer.Context) -> None:
     out.print(f"{done.count:,} {'secret is' if done.count == 1 else 'secrets are'} sealed anew.")
     if done.unread:
         out.print(f"Secrets of these endpoints can't be opened: {', '.join(done.unread)}.")
-        out.print("Bring their key back, or make them new ones: `nftloyalty webhooks rotate`.")
+        out.print("Bring their key back, or make them new ones: `nftloyalty webhooks rotate ENDPOINT`.")
         raise typer.Exit(1)
 
 

@@ -1,13 +1,12 @@
 """Servers and building: `chain`, `serve`, `demo`, `compile`."""
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import uvicorn
 
 from nftloyalty import devchain, logs
 from nftloyalty.app import access, claiming, compiling, keyring, vouching
@@ -22,9 +21,7 @@ from nftloyalty.devchain.server import listen, loopback_address, url_of
 from nftloyalty.errors import BadInput, Problem
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
-from nftloyalty.web.patience import PatientProtocol
-
-STOP_SECONDS = 5
+from nftloyalty.web.server import server_of
 
 Host = Annotated[str, typer.Option("--host", help="A loopback address.")]
 AnyHost = Annotated[
@@ -127,27 +124,6 @@ def serve(
                     intake.stop()
                 if worker is not None:
                     worker.stop()
-
-
-def server_of(web: Callable[..., Any], proxies: Sequence[object] = ()) -> uvicorn.Server:
-    """A server for an ASGI application, whose lines go where ours go. The application tells of each request itself.
-
-    `proxies` are believed when they say whose request it is.
-    """
-    return uvicorn.Server(
-        uvicorn.Config(
-            web,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            http=PatientProtocol,
-            ws="none",
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=[str(each) for each in proxies],
-            server_header=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
-    )
 
 
 def check_port(command: str, host: str, port: int, option: str = "--port", *, anywhere: bool = False) -> None:

@@ -12,12 +12,13 @@ from nftloyalty.app import keyring
 from nftloyalty.app.opening import opened
 from nftloyalty.app.powers import sending_keys
 from nftloyalty.app.working import Worker
-from nftloyalty.cli.serving import check_port, server_of, tell_elsewhere
+from nftloyalty.cli.serving import check_port, tell_elsewhere
 from nftloyalty.cli.session import announce, running, session_of, until_stopped
 from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.errors import BadInput, Problem, ProgramProblem
 from nftloyalty.web.app import create_watch
 from nftloyalty.web.deps import Service
+from nftloyalty.web.server import server_of
 
 LOOPBACK = "127.0.0.1"
 

@@ -14,11 +14,11 @@ from nftloyalty.app import claiming
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.keyring import signer_of
 from nftloyalty.app.working import Worker
-from nftloyalty.cli.serving import server_of
 from nftloyalty.devchain import DevChainServer
 from nftloyalty.devchain.server import listen, url_of
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
+from nftloyalty.web.server import server_of
 from tests.app.build import World, app_of, new_wallet, open_world, settings_of
 
 READY_SECONDS = 30

@@ -19,7 +19,6 @@ from starlette.routing import Route
 from nftloyalty.app import access
 from nftloyalty.app.intake import Intake
 from nftloyalty.app.opening import Opened
-from nftloyalty.cli.serving import server_of
 from nftloyalty.devchain.server import listen
 from nftloyalty.domain.access import PUBLIC_SCOPES, Scope
 from nftloyalty.store.engine import begin
@@ -27,6 +26,7 @@ from nftloyalty.web import app as web_app
 from nftloyalty.web import check, patience
 from nftloyalty.web.app import create_web
 from nftloyalty.web.deps import Service
+from nftloyalty.web.server import server_of
 from tests.app.build import World, app_of, new_wallet, open_world, settings_of
 from tests.store.build import program
 
