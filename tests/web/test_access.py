@@ -473,17 +473,16 @@ def test_the_body_of_a_request_that_asks_for_another_protocol_is_no_request(
     with closing(socket.create_connection(address, timeout=10)) as connection:
         connection.sendall(head)
         time.sleep(0.05)
-        try:
+        found = b""
+        # It may be cut off, for nobody reads what it sends; what was answered before that counts all the same.
+        with suppress(ConnectionError):
             connection.sendall(hidden)
             time.sleep(0.05)
             connection.sendall(b"\r\nAuthorization: someone's\r\n\r\n")
-        except ConnectionError:
-            pass
-        try:
-            found = answered(connection)
-        except ConnectionError:
-            return
-    assert found.count(b"HTTP/1.1 ") == 1 and b"HTTP/1.1 101" not in found
+        with suppress(ConnectionError):
+            while part := connection.recv(65536):
+                found += part
+    assert found.count(b"HTTP/1.1 ") <= 1 and b"HTTP/1.1 101" not in found
     # Anybody could fill the log.
     assert "pgrade" not in caplog.text
 
